@@ -1,0 +1,1 @@
+# contrib: this folder's part of the Makefile.

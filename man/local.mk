@@ -1,0 +1,1 @@
+# man: this folder's part of the Makefile.

@@ -1,0 +1,1 @@
+# shm: this folder's part of the Makefile.

@@ -1,0 +1,1 @@
+# workers: this folder's part of the Makefile.
