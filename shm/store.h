@@ -1,0 +1,71 @@
+/* A store: the regions of one data directory, as a reader sees them.
+ *
+ * Writer:  the wal process (store_write.h).
+ * Readers: everybody, lock-free, inside an epoch section (epoch.h): every
+ *          pointer got from here is valid until that section is left.
+ *
+ *   root    one page: magic, layout, state, applied LSN of each shard, roots of
+ *           the id tables, grown bytes of every region
+ *   space   directory of memory spaces, 256 bytes each          (space.h)
+ *   slot    header of a memory, 128 bytes, in chunks of a space (slot.h)
+ *   heap    bodies and id tables, immutable once published      (body.h, ids.h)
+ *   node.N, vec.N   per dimension class: owners, full vectors   (node.h)
+ */
+#ifndef SHM_STORE_H
+#define SHM_STORE_H
+
+#include "shm/layout.h"
+#include "shm/region.h"
+
+enum store_state { EG_STORE_BUILDING, EG_STORE_READY };
+
+/* Global counts that readers show; kept by the writer, rebuilt by its repair. */
+struct store_counts {
+	_Atomic uint64_t memories;        /* live */
+	_Atomic uint64_t spaces;          /* live */
+	_Atomic uint64_t vectors;         /* live nodes */
+	_Atomic uint64_t raw_bytes;       /* content, metadata, vectors given or derived */
+	_Atomic uint64_t derived_bytes;   /* of these: vectors made by the built-in embedder */
+	_Atomic uint64_t taken_bytes;     /* raw bytes taken in since the store was made; only grows */
+};
+
+struct id_root {                          /* of a shard's id table; one word, so one publication */
+	_Atomic uint64_t word;            /* heap offset << 8 | log2 of the entries; 0 = none yet */
+};
+
+struct root {
+	uint32_t magic;
+	uint32_t layout_version;
+	uint64_t layout_hash;
+	uint8_t uuid[16];                 /* of the data directory */
+	_Atomic uint32_t state;           /* enum store_state */
+	_Atomic uint32_t generation;      /* rises when the store is rebuilt beside */
+	_Atomic uint64_t boot_id;         /* of the family that wrote it last */
+	_Atomic uint64_t grown[4 + 2 * EG_CLASSES];
+	_Atomic uint64_t applied_lsn[EG_SHARDS];
+	struct id_root ids[EG_SHARDS + 1];/* the last one: names of spaces */
+	_Atomic uint32_t n_spaces;        /* space numbers in use are below */
+	_Atomic uint32_t n_slot_chunks;
+	_Atomic uint32_t n_node_chunks[EG_CLASSES];
+	struct store_counts counts;
+};
+
+struct store {                            /* process-local */
+	char prefix[40];
+	struct root *root;
+	struct region root_region, space, slot, heap;
+	_Atomic uint32_t class_mapped[EG_CLASSES]; /* vector regions are mapped when first met */
+	struct region node[EG_CLASSES], vec[EG_CLASSES];
+	bool writable, huge;
+};
+
+/* Map an existing store for reading. EG_E_WRITER while the writer has not made
+ * it yet (try again later). */
+enum err store_attach(struct store *s, const char *prefix, struct fault *f) EG_MUST_USE;
+void store_detach(struct store *s);
+
+/* Bytes of shared memory in huge pages, in plain pages (from smaps of this
+ * process), for status and metrics. */
+void store_pages(const struct store *s, uint64_t *huge_bytes, uint64_t *plain_bytes);
+
+#endif
