@@ -7,3 +7,7 @@ libcommon_a_SOURCES = \
 libcommon_a_SOURCES += \
 	common/buf.h common/arena.h common/json.h common/words.h common/vec.h \
 	common/crc32c.h common/base64.h common/hash.h common/utf8.h
+# configuration, log, clock
+libcommon_a_SOURCES += \
+	common/config.h common/config.def \
+	common/clock.h common/log.h
