@@ -35,6 +35,10 @@ enum desk_state {                  /* written by the master on its desk */
 	EG_DESK_DEAD,              /* its process was reaped; the writer drains it */
 };
 
+enum process_kind {                /* what sits there; rows of master/kinds.def */
+	EG_PROCESS_MASTER, EG_PROCESS_WAL, EG_PROCESS_WORKER, EG_PROCESS_CONSOLIDATION,
+};
+
 /* First page of every desk; written by its process. */
 struct desk_header {
 	uint32_t magic;
@@ -55,7 +59,7 @@ struct seat {
 	_Atomic uint32_t state;            /* enum desk_state */
 	_Atomic uint32_t incarnation;      /* rises with each process that sits down */
 	_Atomic int32_t pid;
-	_Atomic uint32_t kind;             /* enum process_kind of master/ */
+	_Atomic uint32_t kind;             /* enum process_kind */
 	_Atomic uint32_t index;            /* worker number, 0.. */
 	_Atomic uint32_t node;             /* NUMA node */
 	_Atomic uint32_t restarts;         /* of this role since the server started */
