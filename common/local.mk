@@ -5,8 +5,11 @@ libcommon_a_SOURCES = \
 
 # Bytes, text and vectors.
 libcommon_a_SOURCES += \
-	common/buf.h common/arena.h common/json.h common/words.h common/vec.h \
-	common/crc32c.h common/base64.h common/hash.h common/utf8.h
+	common/buf.h common/buf.c common/arena.h common/arena.c \
+	common/json.h common/json.c common/decimal.h common/decimal.c \
+	common/utf8.h common/utf8.c common/base64.h common/base64.c \
+	common/crc32c.h common/crc32c.c common/hash.h common/hash.c \
+	common/words.h common/vec.h
 # configuration, log, clock
 libcommon_a_SOURCES += \
 	common/config.h common/config.def \

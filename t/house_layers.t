@@ -75,9 +75,10 @@ for (fragments) {
 	my ($file, $name, $value) = @$_;
 	if ($name =~ /^t_unit_([a-z]+)_\w+_LDADD$/) {
 		$programs++;
-		push @linked, "$name: the program's name does not start with a layer", next unless $rank{$1};
+		my $max = $rank{$1};        # kept: the next match overwrites $1
+		push @linked, "$name: the program's name does not start with a layer", next unless $max;
 		for my $lib ($value =~ /\$\(([A-Z]+)_LIBS\)/g) {
-			push @linked, "$name: \$(${lib}_LIBS) is above" if $rank{lc $lib} && $rank{lc $lib} > $rank{$1};
+			push @linked, "$name: \$(${lib}_LIBS) is above" if $rank{lc $lib} && $rank{lc $lib} > $max;
 		}
 		push @linked, "$name: use \$(LAYER_LIBS) instead of a library's name" if $value =~ /\blib\w+\.a\b/;
 	} elsif ($name =~ /^lib(\w+)_a_SOURCES$/) {

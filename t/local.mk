@@ -10,6 +10,16 @@ TFILES += t/house_layers.t t/house_size.t t/house_headers.t t/house_words.t \
 EXTRA_DIST += t/house_tables.t t/house_listed.t
 EXTRA_DIST += t/lib/Engram.pm t/lib/House.pm t/lib/Tally.pm t/with_server
 
+# bytes, text, vectors
+UNIT += t/unit/common_bytes
+t_unit_common_bytes_SOURCES = t/unit/common_bytes.c
+t_unit_common_bytes_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_bytes_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/common_buf
+t_unit_common_buf_SOURCES = t/unit/common_buf.c
+t_unit_common_buf_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_buf_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+
 # ---- the frame: it comes last ----
 UNIT +=
 TFILES +=
