@@ -3,6 +3,11 @@
 # 4 workers/mind: the domain.
 noinst_LIBRARIES += libmind.a
 libmind_a_SOURCES =
+libmind_a_SOURCES += \
+	workers/mind/mind.h workers/mind/scratch.h workers/mind/scratch.c \
+	workers/mind/rank.h workers/mind/rank.c \
+	workers/mind/truth.h workers/mind/truth.c \
+	workers/mind/decay.h workers/mind/decay.c
 
 # 5 workers/api: requests, routes, answers.
 noinst_LIBRARIES += libapi.a

@@ -40,6 +40,7 @@
 
 struct words;                          /* common/words.h */
 struct embed;                          /* workers/mind/embed.h */
+struct scratch;                        /* workers/mind/scratch.h */
 struct request;
 struct worker_thread;
 struct loop;                           /* workers/api/loop.h */
@@ -66,6 +67,7 @@ struct worker_thread {
 	struct words *words;           /* pool threads; NULL in event loops */
 	struct embed *embed;           /* pool threads, provider builtin; else NULL */
 	struct submit *lane;           /* store pool; NULL elsewhere */
+	struct scratch *scratch;       /* recall pool: scratch_new() of workers/mind/scratch.h; NULL elsewhere */
 	enum pool_kind pool;
 	unsigned number;               /* within the process: epoch slot */
 };
