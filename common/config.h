@@ -20,7 +20,7 @@
 #include "common/err.h"
 
 #define EG_CONFIG_FILE "/etc/engram/engram.toml"
-#define EG_CONFIG_LINE_MAX 4096        /* bytes of a line without its end */
+#define EG_CONFIG_LINE_MAX 16384       /* bytes of a line without its end */
 #define EG_CONFIG_LIST_MAX 256         /* entries of a list */
 #define EG_CONFIG_MESSAGES_MAX 64
 
@@ -132,14 +132,18 @@ void config_messages_print(const struct config_messages *m, FILE *out);
 
 enum config_force { CONFIG_NOW, CONFIG_LATER, CONFIG_GUARD };
 
+/* Writes the default of a key, in the file's syntax, from the machine and from
+ * the keys that are set already. */
+typedef void config_machine_fn(const struct config *cfg, char *text, size_t size);
+
 struct config_key {
 	const char *name;              /* "storage.migration.hot_to_warm_accesses" */
 	const char *field;
 	enum config_type type;
 	const char *dflt;              /* file syntax, or words when machine */
-	bool machine;
+	config_machine_fn *machine;    /* NULL: the default is a constant */
 	double lo, hi;                 /* see config.def */
-	const char *const *names;      /* of an enum, ended by NULL; else NULL */
+	const char *const *names;      /* of an enum, ended by NULL; else empty */
 	const char *unit, *help;
 	bool reload;                   /* in force after HUP */
 	enum config_force force;

@@ -12,5 +12,8 @@ libcommon_a_SOURCES += \
 	common/words.h common/vec.h
 # configuration, log, clock
 libcommon_a_SOURCES += \
-	common/config.h common/config.def \
-	common/clock.h common/log.h
+	common/config.h common/config.def common/config_parts.h \
+	common/config.c common/config_read.c common/config_syntax.c \
+	common/config_value.c common/config_table.c common/config_machine.c \
+	common/config_check.c common/config_dump.c \
+	common/clock.h common/clock.c common/log.h common/log.c
