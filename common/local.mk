@@ -9,7 +9,7 @@ libcommon_a_SOURCES += \
 	common/json.h common/json.c common/decimal.h common/decimal.c \
 	common/utf8.h common/utf8.c common/base64.h common/base64.c \
 	common/crc32c.h common/crc32c.c common/hash.h common/hash.c \
-	common/words.h common/vec.h
+	common/words.h common/words.c common/vec.h
 # configuration, log, clock
 libcommon_a_SOURCES += \
 	common/config.h common/config.def common/config_parts.h \

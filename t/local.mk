@@ -19,6 +19,10 @@ UNIT += t/unit/common_buf
 t_unit_common_buf_SOURCES = t/unit/common_buf.c
 t_unit_common_buf_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_common_buf_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/common_words
+t_unit_common_words_SOURCES = t/unit/common_words.c
+t_unit_common_words_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_words_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
 
 # ---- the frame: it comes last ----
 UNIT +=
