@@ -45,7 +45,7 @@ my $owner = $$;
 
 # Sanitizers slow everything down; a deadline is there to end a hang, not to
 # measure.
-use constant PATIENCE_SECONDS => ($ENV{sanitize} || 'no') eq 'no' ? 30 : 90;
+our $patience = ($ENV{sanitize} || 'no') eq 'no' ? 30 : 90;      # seconds
 
 # What a sanitizer prints, or a broken assertion. Any of it fails stop_ok.
 my $crash = qr/ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |assertion failed/;
@@ -56,7 +56,7 @@ my $crash = qr/ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |asse
 # false, and a failed test when there is a name for it.
 sub wait_until(&;$$) {
 	my ($condition, $name, $seconds) = @_;
-	my $deadline = time + ($seconds || PATIENCE_SECONDS);
+	my $deadline = time + ($seconds || $patience);
 	my $pause = 0.002;
 	while (1) {
 		my $value = $condition->();
@@ -193,7 +193,7 @@ sub await_ready {
 		!$self->running ? 'ended' : $http->get($self->url . '/health/ready')->{status} == 200 ? 'ready' : 0
 	};
 	return 1 if ($ready || '') eq 'ready';
-	my $why = $ready ? "ended with status $self->{status}" : 'not ready in ' . PATIENCE_SECONDS . ' s';
+	my $why = $ready ? "ended with status $self->{status}" : 'not ready in ' . $patience . ' s';
 	my $tail = $self->log_tail;
 	$self->kill_all;
 	die "server: $why\n$tail";
@@ -206,7 +206,7 @@ sub await_ready {
 # reference is sent as JSON, else as it is. Status 599: no answer.
 sub request {
 	my ($self, $method, $path, $body, $headers) = @_;
-	$self->{http} ||= HTTP::Tiny->new(timeout => PATIENCE_SECONDS, keep_alive => 1);
+	$self->{http} ||= HTTP::Tiny->new(timeout => $patience, keep_alive => 1);
 	my %option = (headers => { %{$headers || {}} });
 	if (defined $body) {
 		$option{headers}{'Content-Type'} ||= 'application/json';
@@ -306,11 +306,13 @@ sub family {
 	return { map { $_ => kind_of($_) } keys %member };
 }
 
-# Pids of a kind (master, worker, wal, consolidation), oldest first; of all without one.
+# Pids of a kind (master, worker, wal, consolidation), lowest first; of all without one. In
+# scalar context their number.
 sub pids {
 	my ($self, $kind) = @_;
 	my $family = $self->family;
-	return sort { $a <=> $b } grep { !defined $kind || $family->{$_} eq $kind } keys %$family;
+	my @pids = sort { $a <=> $b } grep { !defined $kind || $family->{$_} eq $kind } keys %$family;
+	return @pids;
 }
 
 # Send a signal to every process of a kind; returns their pids. `kill` is for the
@@ -359,7 +361,8 @@ sub note_shm {
 			$self->{shm}{$to} = 1 if $to =~ m{^/dev/shm/} && $to !~ / \(deleted\)$/;
 		}
 	}
-	return sort keys %{$self->{shm}};
+	my @objects = sort keys %{$self->{shm}};
+	return @objects;
 }
 
 # Ask for an end by a signal (TERM: fast, QUIT: graceful) and wait for it. Returns
