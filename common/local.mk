@@ -9,7 +9,9 @@ libcommon_a_SOURCES += \
 	common/json.h common/json.c common/decimal.h common/decimal.c \
 	common/utf8.h common/utf8.c common/base64.h common/base64.c \
 	common/crc32c.h common/crc32c.c common/hash.h common/hash.c \
-	common/words.h common/words.c common/vec.h
+	common/words.h common/words.c \
+	common/vec.h common/vec.c common/vec_kernels.h common/vec_scalar.c \
+	common/vec_sse4.c common/vec_avx2.c common/vec_avx512.c
 # configuration, log, clock
 libcommon_a_SOURCES += \
 	common/config.h common/config.def common/config_parts.h \

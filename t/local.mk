@@ -23,6 +23,10 @@ UNIT += t/unit/common_words
 t_unit_common_words_SOURCES = t/unit/common_words.c
 t_unit_common_words_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_common_words_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/common_vec
+t_unit_common_vec_SOURCES = t/unit/common_vec.c
+t_unit_common_vec_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_vec_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
 
 # ---- the frame: it comes last ----
 UNIT +=
