@@ -1,0 +1,19 @@
+# common: plain C helpers (layer 1). Nothing here knows of shared memory.
+noinst_LIBRARIES += libcommon.a
+libcommon_a_SOURCES = \
+	common/err.h common/err.c common/err.def
+
+# Bytes, text and vectors.
+libcommon_a_SOURCES += \
+	common/buf.h common/buf.c common/arena.h common/arena.c \
+	common/json.h common/json.c common/decimal.h common/decimal.c \
+	common/utf8.h common/utf8.c common/base64.h common/base64.c \
+	common/crc32c.h common/crc32c.c common/hash.h common/hash.c \
+	common/words.h common/words.c common/vec.h
+# configuration, log, clock
+libcommon_a_SOURCES += \
+	common/config.h common/config.def common/config_parts.h \
+	common/config.c common/config_read.c common/config_syntax.c \
+	common/config_value.c common/config_table.c common/config_machine.c \
+	common/config_check.c common/config_dump.c \
+	common/clock.h common/clock.c common/log.h common/log.c

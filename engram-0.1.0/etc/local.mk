@@ -1,0 +1,1 @@
+# etc: this folder's part of the Makefile.

@@ -1,0 +1,1 @@
+# master: this folder's part of the Makefile.

@@ -1,0 +1,65 @@
+# t: all tests, run by one prove: unit programs (cmocka, printing TAP) and
+# black-box files (t/*.t, Perl) that boot a real server on a free port.
+# A unit program is named t/unit/LAYER_NOUN and links its own layer and lower
+# ones (t/house_layers.t looks). t/lib/Engram.pm starts servers for the others.
+
+# ---- about the house itself: no server needed ----
+TFILES += t/house_layers.t t/house_size.t t/house_headers.t t/house_words.t \
+	t/house_helper.t t/house_hardening.t t/man_lint.t
+# Not run by make check before every room has its sources: prove t/house_tables.t
+EXTRA_DIST += t/house_tables.t t/house_listed.t
+EXTRA_DIST += t/lib/Engram.pm t/lib/House.pm t/lib/Tally.pm t/lib/fake_server t/with_server
+
+# bytes, text, vectors
+UNIT += t/unit/common_bytes
+t_unit_common_bytes_SOURCES = t/unit/common_bytes.c
+t_unit_common_bytes_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_bytes_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/common_buf
+t_unit_common_buf_SOURCES = t/unit/common_buf.c
+t_unit_common_buf_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_buf_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/common_words
+t_unit_common_words_SOURCES = t/unit/common_words.c
+t_unit_common_words_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_words_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+
+# ---- the frame: it comes last ----
+UNIT +=
+TFILES +=
+if HAVE_CMOCKA
+check_PROGRAMS += $(UNIT)
+endif
+EXTRA_DIST += $(TFILES)
+
+# What tests may need to find: the source tree, the built programs and which
+# sanitizers are in them. A sanitizer's finding ends the program with SIGABRT,
+# so that nobody can take it for an ordinary exit. What the caller set wins.
+TESTENV = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' \
+	sanitize='$(enable_sanitize)' CMOCKA_MESSAGE_OUTPUT=tap \
+	PERL5LIB='$(abs_top_srcdir)/t/lib' \
+	ASAN_OPTIONS="abort_on_error=1:detect_leaks=1:$$ASAN_OPTIONS" \
+	UBSAN_OPTIONS="abort_on_error=1:print_stacktrace=1:$$UBSAN_OPTIONS" \
+	TSAN_OPTIONS="abort_on_error=1:halt_on_error=1:$$TSAN_OPTIONS"
+
+# `make check T='t/house_size.t'` runs those alone; PROVEFLAGS=-v shows each test.
+T = $(UNIT) $(TFILES)
+RUN_TESTS = \
+	files=''; for f in $$list; do \
+		case $$f in *.t) files="$$files $(srcdir)/$$f";; *) files="$$files ./$$f";; esac; done; \
+	test -n "$$files" || { echo 'no tests'; exit 1; }; \
+	env $(TESTENV) $(PROVE) --timer --exec '' --formatter Tally $(PROVEFLAGS) $$files
+
+check-tools:
+	@test -n '$(PROVE)' || { echo 'prove is missing: apt-get install perl'; exit 1; }
+if !HAVE_CMOCKA
+	@echo 'cmocka is missing: apt-get install libcmocka-dev, then ./configure'; exit 1
+endif
+
+check-local: check-tools $(check_PROGRAMS)
+	@list='$(T)'; $(RUN_TESTS)
+
+check-unit: all-am check-tools $(check_PROGRAMS)
+	@list='$(UNIT)'; $(RUN_TESTS)
+
+.PHONY: check-tools check-unit

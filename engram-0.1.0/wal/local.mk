@@ -1,0 +1,1 @@
+# wal: this folder's part of the Makefile.
