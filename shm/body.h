@@ -18,6 +18,8 @@
 #include "shm/record.h"
 #include "shm/store.h"
 
+#define EG_BODY_MAGIC 0x59444245u      /* "EBDY" */
+
 struct body {
 	uint32_t magic;
 	uint32_t bytes;

@@ -149,6 +149,9 @@ struct wal_page *desk_wal(const struct desks *d);         /* writable in the wal
 struct lane_answers *desk_answers(const struct desks *d, unsigned number, unsigned lane);
 struct epoch_slot *desk_epochs(const struct desks *d, unsigned number);
 _Atomic uint64_t *desk_counters(const struct desks *d, unsigned number); /* EG_COUNTERS_MAX words, never reset */
+/* A lane of a desk: bytes published so far, and the payload ring of lane_bytes. */
+_Atomic uint64_t *desk_lane_head(const struct desks *d, unsigned number, unsigned lane);
+uint8_t *desk_lane_ring(const struct desks *d, unsigned number, unsigned lane);
 _Atomic uint64_t *desk_access_head(const struct desks *d, unsigned number);
 struct access_event *desk_access(const struct desks *d, unsigned number);
 

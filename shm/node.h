@@ -17,11 +17,17 @@
 
 #include "shm/space.h"
 
-#define EG_NODE_FREE UINT64_MAX
+#define EG_NODE_FREE 0xffffffff00000000u  /* no slot has that number */
+
+/* A link to a chunk of nodes: class << 26 | chunk. A space has one list of them;
+ * chunks of another class than its present dimension stay in it after an
+ * embedder was replaced by client vectors, and are passed over by a recall. */
+#define EG_LINK_SHIFT 26
+#define EG_LINK_MASK ((1u << EG_LINK_SHIFT) - 1)
 
 struct node_chunk {                       /* 256 bytes; chunk c holds nodes c * 16 .. */
 	_Atomic uint32_t space;           /* EG_NONE = free */
-	_Atomic uint32_t next;            /* of the same space, EG_NONE = last */
+	_Atomic uint32_t next;            /* link, of the same space, EG_NONE = last */
 	uint64_t pad[15];
 	_Atomic uint64_t owner[EG_CHUNK];
 };
@@ -38,7 +44,7 @@ struct node_span {
 	uint32_t first;                   /* node number of the first */
 	unsigned class_;
 };
-struct node_walk { const struct store *store; uint32_t chunk; unsigned class_; uint32_t space; };
+struct node_walk { const struct store *store; uint32_t link; uint32_t space; };
 void node_walk(const struct store *s, const struct space *sp, struct node_walk *w);
 bool node_next(struct node_walk *w, struct node_span *span);
 

@@ -30,7 +30,7 @@ struct space {
 	_Atomic uint64_t settings;        /* profile 8 | forgetting 8 | lexical weight 24 | vector weight 24 (x 10^6; all ones = default) */
 	_Atomic uint64_t quota_memories, quota_bytes; /* 0 = none */
 	_Atomic uint32_t slot_head;       /* first chunk of slots, EG_NONE = none */
-	_Atomic uint32_t node_head;       /* first chunk of nodes of its class */
+	_Atomic uint32_t node_head;       /* link to the first chunk of nodes, see node.h */
 	_Alignas(64) _Atomic uint64_t memories; /* live memories */
 	_Atomic uint64_t terms;           /* sum of document lengths, for BM25's average */
 	_Atomic uint64_t raw_bytes;

@@ -42,7 +42,7 @@ struct root {
 	_Atomic uint32_t generation;      /* rises when the store is rebuilt beside */
 	_Atomic uint64_t boot_id;         /* of the family that wrote it last */
 	_Atomic uint64_t grown[4 + 2 * EG_CLASSES];
-	_Atomic uint64_t applied_lsn[EG_SHARDS];
+	_Atomic uint64_t applied_lsn[EG_SHARDS + 1]; /* the last one: records about spaces */
 	struct id_root ids[EG_SHARDS + 1];/* the last one: names of spaces */
 	_Atomic uint32_t n_spaces;        /* space numbers in use are below */
 	_Atomic uint32_t n_slot_chunks;
@@ -63,6 +63,10 @@ struct store {                            /* process-local */
  * it yet (try again later). */
 enum err store_attach(struct store *s, const char *prefix, struct fault *f) EG_MUST_USE;
 void store_detach(struct store *s);
+
+/* Map the vector regions of a dimension class when it is first met (any thread).
+ * false, logged, when that fails: then its vectors are not seen. */
+bool store_map_class(const struct store *s, unsigned class_);
 
 /* Bytes of shared memory in huge pages, in plain pages (from smaps of this
  * process), for status and metrics. */

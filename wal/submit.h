@@ -14,6 +14,7 @@
 
 #include "common/err.h"
 #include "shm/desk.h"
+#include "shm/ids.h"
 #include "shm/record.h"
 
 enum record_type {
@@ -41,9 +42,6 @@ struct draft {
 
 /* Compute key, shard and size. */
 void draft_seal(struct draft *d);
-
-/* record_key: 64-bit hash of space id and memory id; stable for ever. */
-uint64_t record_key(const char *space_id, size_t space_bytes, const char *id, size_t id_bytes);
 
 struct submit {                        /* one a lane, process-private */
 	pthread_mutex_t lock;          /* threads of this process that share the lane */

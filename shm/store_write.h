@@ -1,0 +1,75 @@
+/* The writing side of a store: what the wal process keeps in its own heap.
+ *
+ * Two kinds of threads use it, and no lock is shared with another process:
+ *   log thread    reserves (slots, nodes, heap blocks, room in id tables),
+ *                 reclaims, makes and drops spaces while no apply runs
+ *   apply threads publish and retire, each for its own shards
+ * Everything here can be rebuilt from shared memory (repair_write.h).
+ */
+#ifndef SHM_STORE_WRITE_H
+#define SHM_STORE_WRITE_H
+
+#include <pthread.h>
+
+#include "shm/desk.h"
+#include "shm/heap_write.h"
+#include "shm/slot.h"
+#include "shm/store.h"
+
+struct stack32 { uint32_t *at; uint32_t n, cap; };
+
+void stack32_push(struct stack32 *s, uint32_t v);
+static inline uint32_t stack32_pop(struct stack32 *s) { return s->n ? s->at[--s->n] : EG_NONE; }
+void stack32_free(struct stack32 *s);
+
+/* What the writer knows of a space beyond its entry. */
+struct space_private {
+	struct stack32 slots;          /* free slots of its chunks */
+	struct stack32 nodes;          /* free nodes of its chunks of class nodes_class */
+	uint32_t nodes_class;
+};
+
+enum retired_kind { EG_RETIRED_BLOCK, EG_RETIRED_SLOT, EG_RETIRED_NODE, EG_RETIRED_SPACE };
+
+struct retired {
+	uint64_t epoch;                /* may be reused when no reader is in it or before */
+	uint64_t what;                 /* heap offset, slot, link-coded node, space */
+	uint32_t size;                 /* bytes of a block; space of a slot or node */
+	enum retired_kind kind;
+};
+
+struct store_writer {
+	struct store store;
+	struct desks *desks;
+	struct heap heap;
+	struct space_private *spaces;
+	uint32_t cap_spaces;
+	struct stack32 slot_chunks;    /* free chunks of slots */
+	struct stack32 node_chunks[EG_CLASSES];
+	_Atomic uint64_t ids_used[EG_SHARDS + 1];    /* words not empty (log: grow; apply: insert) */
+	_Atomic uint32_t ids_pending[EG_SHARDS + 1]; /* inserts admitted but not applied */
+	pthread_mutex_t retire_lock;   /* between threads of this process */
+	struct retired *retired;       /* a ring in order of epoch */
+	size_t retired_first, retired_n, retired_cap;
+};
+
+/* Make all regions of an empty store (state BUILDING). Objects of that prefix
+ * that exist already are an error: the caller unlinks or adopts them. */
+enum err store_create(struct store_writer *w, struct desks *d, const char *prefix,
+                      const uint8_t uuid[16], uint64_t boot_id, bool huge, struct fault *f) EG_MUST_USE;
+/* Open the regions of a store that an earlier writer of this boot left; the
+ * caller then runs store_repair. EG_E_WRITER when there is none, or one of another
+ * layout, boot or data directory, or one that was never finished. */
+enum err store_adopt(struct store_writer *w, struct desks *d, const char *prefix,
+                     const uint8_t uuid[16], uint64_t boot_id, bool huge, struct fault *f) EG_MUST_USE;
+void store_close(struct store_writer *w);
+
+/* Readers may attach now. */
+void store_publish(struct store_writer *w);
+
+/* Make the regions of a dimension class exist (log thread). */
+enum err store_make_class(struct store_writer *w, unsigned class_, struct fault *f) EG_MUST_USE;
+
+static inline struct root *store_root(struct store_writer *w) { return w->store.root; }
+
+#endif
