@@ -28,6 +28,26 @@ t_unit_common_vec_SOURCES = t/unit/common_vec.c
 t_unit_common_vec_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_common_vec_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
 
+# configuration, log, clock
+UNIT += t/unit/common_config
+t_unit_common_config_SOURCES = t/unit/common_config.c
+t_unit_common_config_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_config_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/common_clock
+t_unit_common_clock_SOURCES = t/unit/common_clock.c
+t_unit_common_clock_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_clock_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/common_log
+t_unit_common_log_SOURCES = t/unit/common_log.c
+t_unit_common_log_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_log_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+EXTRA_DIST += \
+	t/data/seed-snippets/01.toml t/data/seed-snippets/02.toml t/data/seed-snippets/03.toml \
+	t/data/seed-snippets/04.toml t/data/seed-snippets/05.toml t/data/seed-snippets/06.toml \
+	t/data/seed-snippets/07.toml t/data/seed-snippets/08.toml t/data/seed-snippets/09.toml \
+	t/data/seed-snippets/10.toml t/data/seed-snippets/11.toml t/data/seed-snippets/12.toml \
+	t/data/seed-snippets/13.toml t/data/seed-snippets/14.toml t/data/seed-snippets/15.toml
+
 # ---- the frame: it comes last ----
 UNIT +=
 TFILES +=
