@@ -41,6 +41,10 @@ UNIT += t/unit/common_log
 t_unit_common_log_SOURCES = t/unit/common_log.c
 t_unit_common_log_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_common_log_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += t/unit/common_keys
+t_unit_common_keys_SOURCES = t/unit/common_keys.c
+t_unit_common_keys_LDADD = $(COMMON_LIBS)
+TFILES += t/man_config.t
 EXTRA_DIST += \
 	t/data/seed-snippets/01.toml t/data/seed-snippets/02.toml t/data/seed-snippets/03.toml \
 	t/data/seed-snippets/04.toml t/data/seed-snippets/05.toml t/data/seed-snippets/06.toml \

@@ -15,7 +15,7 @@
 
 #include "common/log.h"
 
-static char dir[] = "/tmp/common_log.XXXXXX", path[64], moved[64];
+static char dir[] = "common_log.XXXXXX", path[64], moved[64];
 
 static char *content(const char *file)
 {
