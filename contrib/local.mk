@@ -9,3 +9,13 @@ check-programs: $(check_PROGRAMS)
 .PHONY: check-programs
 
 # ---- other rooms add their blocks below, each under a line like this one ----
+
+# ---- engram: the client and operator's tool ----
+bin_PROGRAMS += engram
+engram_SOURCES = contrib/client/main.c contrib/client/client.h \
+	contrib/client/commands.def contrib/client/options.def contrib/client/options.c \
+	contrib/client/http.h contrib/client/http.c contrib/client/print.h contrib/client/print.c \
+	contrib/client/memories.c contrib/client/recall.c contrib/client/spaces.c \
+	contrib/client/lines.h contrib/client/lines.c contrib/client/import.c \
+	contrib/client/export.c contrib/client/status.c
+engram_LDADD = $(WAL_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
