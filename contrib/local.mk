@@ -18,4 +18,4 @@ engram_SOURCES = contrib/client/main.c contrib/client/client.h \
 	contrib/client/memories.c contrib/client/recall.c contrib/client/spaces.c \
 	contrib/client/lines.h contrib/client/lines.c contrib/client/import.c \
 	contrib/client/export.c contrib/client/status.c
-engram_LDADD = $(WAL_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
+engram_LDADD = $(COMMON_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)

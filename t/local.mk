@@ -52,6 +52,9 @@ EXTRA_DIST += \
 	t/data/seed-snippets/10.toml t/data/seed-snippets/11.toml t/data/seed-snippets/12.toml \
 	t/data/seed-snippets/13.toml t/data/seed-snippets/14.toml t/data/seed-snippets/15.toml
 
+# ---- the program engram ----
+TFILES += t/man_client.t t/client_http.t
+
 # ---- the frame: it comes last ----
 UNIT +=
 TFILES +=

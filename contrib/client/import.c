@@ -50,7 +50,7 @@ struct import {
 	bool answered;                         /* the server was there at least once */
 	int stop;                              /* exit status that ends the import, 0 = go on */
 	int failing;                           /* exit status for lines that failed */
-	uint64_t stored, failed;
+	uint64_t stored, failed, untold;       /* untold: failed without a message of their own */
 	json_t *failures;                      /* the first ones, for --json */
 	uint64_t size;                         /* of the file, 0 = unknown */
 	int64_t began_ms, shown_ms;
@@ -63,22 +63,33 @@ static void clear_progress(const struct import *m)
 		fputs("\r\033[K", stderr);
 }
 
+/* n lines from the first to the last one have one fate, and make one message. */
+static void fail_lines(struct import *m, uint64_t first, uint64_t last, unsigned n, const char *code,
+                       const char *message)
+{
+	m->failed += n;
+	m->failing = EX_DATAERR;
+	if (json_array_size(m->failures) == FAILURES_SHOWN) {
+		m->untold += n;
+		return;
+	}
+	clear_progress(m);
+	fprintf(stderr, "engram: %s:%llu", m->lines.label, (unsigned long long)first);
+	if (last != first)
+		fprintf(stderr, "-%llu", (unsigned long long)last);
+	fprintf(stderr, ": %s (%s)\n", message, code);
+	json_array_append_new(m->failures, json_pack("{s:I, s:I, s:s, s:s}", "line", (json_int_t)first, "to",
+	                                             (json_int_t)last, "code", code, "message", message));
+}
+
 static void fail_line(struct import *m, uint64_t line, const char *code, const char *message)
 {
-	m->failed++;
-	m->failing = m->failing ? m->failing : EX_DATAERR;
-	if (m->failed > FAILURES_SHOWN)
-		return;
-	clear_progress(m);
-	fprintf(stderr, "engram: %s:%llu: %s (%s)\n", m->lines.label, (unsigned long long)line, message, code);
-	json_array_append_new(m->failures, json_pack("{s:I, s:s, s:s}", "line", (json_int_t)line, "code", code,
-	                                             "message", message));
+	fail_lines(m, line, line, 1, code, message);
 }
 
 static void fail_batch(struct import *m, const struct batch *b, const char *code, const char *message)
 {
-	for (unsigned i = 0; i < b->n; i++)
-		fail_line(m, b->item[i].line, code, message);
+	fail_lines(m, b->item[0].line, b->item[b->n - 1].line, b->n, code, message);
 }
 
 static void queue(struct import *m, struct batch *b)
@@ -209,6 +220,9 @@ static void land(struct import *m, struct flight *f, CURLcode code)
 static void fly(struct import *m, struct flight *f, struct batch *b)
 {
 	f->batch = b;
+	/* libcurl repeats a request by itself when a kept connection turns out dead. */
+	curl_easy_setopt(f->handle, CURLOPT_FRESH_CONNECT, m->lines.name_lines ? 0L : 1L);
+	curl_easy_setopt(f->handle, CURLOPT_FORBID_REUSE, m->lines.name_lines ? 0L : 1L);
 	if (!http_prepare(f->handle, m->c, "POST", "/api/v1/memories/batch", m->headers, b->body.data, b->body.len,
 	                  &f->reply)
 	    || curl_multi_add_handle(m->multi, f->handle)) {
@@ -354,8 +368,8 @@ static int report(struct import *m)
 	char stored[32], failed[32];
 
 	clear_progress(m);
-	if (m->failed > FAILURES_SHOWN)
-		fprintf(stderr, "engram: and %llu more lines failed\n", (unsigned long long)(m->failed - FAILURES_SHOWN));
+	if (m->untold)
+		fprintf(stderr, "engram: and %llu more lines failed\n", (unsigned long long)m->untold);
 	if (m->stop)
 		fprintf(stderr, "engram: stopped; run it again to go on%s\n",
 		        m->lines.name_lines ? ", what is stored already will not be stored twice" : "");
