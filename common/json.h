@@ -37,6 +37,7 @@ enum {
 };
 
 enum json_token {
+	JSON_NONE,                         /* nothing read yet */
 	JSON_ERROR,                        /* p->fault is set */
 	JSON_END,                          /* one value was read, nothing follows */
 	JSON_OBJECT, JSON_OBJECT_END,
@@ -98,6 +99,9 @@ bool json_leave(struct json *p, unsigned depth) EG_MUST_USE;
  * EG_E_REQUEST for broken JSON (the parser's error).
  * About 8 ns for a number of nine digits. */
 enum err json_floats(struct json *p, float *out, size_t max, size_t *n, struct fault *f) EG_MUST_USE;
+
+/* Was the latest token an error? Then nothing more comes. */
+static inline bool json_broken(const struct json *p) { return p->token == JSON_ERROR; }
 
 /* Byte offset in the input of the latest token. */
 size_t json_offset(const struct json *p);

@@ -7,6 +7,7 @@ libcommon_a_SOURCES = \
 libcommon_a_SOURCES += \
 	common/buf.h common/buf.c common/arena.h common/arena.c \
 	common/json.h common/json.c common/decimal.h common/decimal.c \
+	common/fields.h common/fields.c common/nearest.h common/nearest.c \
 	common/utf8.h common/utf8.c common/base64.h common/base64.c \
 	common/crc32c.h common/crc32c.c common/hash.h common/hash.c \
 	common/words.h common/words.c \

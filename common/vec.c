@@ -77,6 +77,8 @@ const char *vec_init(bool simd_enabled, const char *avx_version)
 		name = !simd_enabled ? "scalar" : avx_version;
 		if (name != NULL && strcmp(name, "auto") == 0)
 			name = NULL;
+		else if (name != NULL && strcmp(name, "none") == 0)
+			name = "scalar";
 	}
 	now = best(name, &why);
 	return why;

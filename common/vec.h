@@ -22,7 +22,7 @@ struct vec_kernels {
 };
 
 /* Choose the kernels: scalar unless simd_enabled; at most avx_version ("avx512",
- * "avx2", "sse4", "scalar"; NULL or "auto": the best this CPU has). The
+ * "avx2", "sse4", "scalar" or "none"; NULL or "auto": the best this CPU has). The
  * environment's ENGRAM_SIMD (same names) wins over both. NULL: as asked for;
  * else why something else was taken, static text for the log. Call it before
  * threads exist; before the first call the scalar kernels are in force. */

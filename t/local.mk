@@ -27,6 +27,10 @@ UNIT += t/unit/common_vec
 t_unit_common_vec_SOURCES = t/unit/common_vec.c
 t_unit_common_vec_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_common_vec_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/common_fields
+t_unit_common_fields_SOURCES = t/unit/common_fields.c
+t_unit_common_fields_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_fields_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
 
 # configuration, log, clock
 UNIT += t/unit/common_config
