@@ -125,7 +125,7 @@ struct config *config_load_stream(FILE *in, const char *name, char *const overri
                                   struct config_messages *out) EG_MUST_USE;
 void config_free(struct config *cfg);
 
-/* One line per message on `out`, "warning: " or "note: " after its place. */
+/* One line per message on `out`. */
 void config_messages_print(const struct config_messages *m, FILE *out);
 
 /* ---- look at any key (introspection, -T, reload, manual) */

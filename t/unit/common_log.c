@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "common/config.h"
 #include "common/log.h"
 
 static char dir[] = "common_log.XXXXXX", path[64], moved[64];
@@ -160,6 +161,33 @@ static void a_bad_file_changes_nothing(void **state)
 	assert_non_null(strstr(content(path), "still here"));
 }
 
+static void lost_lines_are_told(void **state)
+{
+	(void)state;
+	log_flush();
+	if (log_open("/dev/full", LOG_LEVEL_INFO, LOG_FORMAT_TEXT) != EG_E_OK)
+		skip();
+	LOG_INFO("lost one");
+	LOG_INFO("lost two");
+	fresh(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	LOG_INFO("written");
+	assert_int_equal(lines(content(path)), 2);
+	assert_non_null(strstr(content(path), "[error] "));
+	assert_non_null(strstr(content(path), ": 2 lines of the log before this one could not be written\n"));
+}
+
+/* The two tables say the same thing, so that values of one are levels of the other. */
+static void levels_are_those_of_the_configuration(void **state)
+{
+	(void)state;
+	assert_int_equal(LOG_LEVEL_ERROR, CONFIG_LEVEL_ERROR);
+	assert_int_equal(LOG_LEVEL_WARN, CONFIG_LEVEL_WARN);
+	assert_int_equal(LOG_LEVEL_INFO, CONFIG_LEVEL_INFO);
+	assert_int_equal(LOG_LEVEL_DEBUG, CONFIG_LEVEL_DEBUG);
+	assert_int_equal(LOG_FORMAT_TEXT, CONFIG_FORMAT_TEXT);
+	assert_int_equal(LOG_FORMAT_JSON, CONFIG_FORMAT_JSON);
+}
+
 #define WRITERS 4
 #define EACH 500
 
@@ -215,7 +243,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_lines), cmocka_unit_test(json_lines), cmocka_unit_test(long_messages_are_cut),
 		cmocka_unit_test(repeated_lines_are_counted), cmocka_unit_test(reopen), cmocka_unit_test(a_bad_file_changes_nothing),
-		cmocka_unit_test(many_writers), cmocka_unit_test(escapes_fit),
+		cmocka_unit_test(many_writers), cmocka_unit_test(escapes_fit), cmocka_unit_test(lost_lines_are_told),
+		cmocka_unit_test(levels_are_those_of_the_configuration),
 	};
 
 	return cmocka_run_group_tests_name("common/log", tests, setup, teardown);
