@@ -176,7 +176,7 @@ enum config_isa config_isa(const struct config *cfg);
 const char *config_isa_name(enum config_isa isa);      /* "avx512", "avx2", "sse4", "scalar" */
 int config_isa_lanes(enum config_isa isa);             /* floats in a register: 16, 8, 4, 1 */
 
-/* "HOST:PORT", "[V6]:PORT": splits into host (without brackets) and port.
+/* "HOST:PORT", "[V6]:PORT": splits into host (without brackets) and port, 0 = any free one.
  * EG_E_INPUT when it is none. host holds at least 256 bytes. */
 enum err config_address(const char *text, char *host, int *port) EG_MUST_USE;
 

@@ -38,7 +38,7 @@ enum err config_address(const char *text, char *host, int *port)
 		return EG_E_INPUT;
 	number = strtol(colon + 1, &rest, 10);
 	n = (size_t)(colon - text);
-	if (*rest || number < 1 || number > 65535 || n > 255 || (bracketed && (n < 3 || colon[-1] != ']')))
+	if (*rest || number > 65535 || n > 255 || (bracketed && (n < 3 || colon[-1] != ']')))
 		return EG_E_INPUT;
 	n -= bracketed ? 2 : 0;
 	memcpy(host, text + bracketed, n);
@@ -74,7 +74,7 @@ static void check_listen(struct config_loader *l)
 		int port;
 		if (config_address(text, host, &port) != EG_E_OK)
 			SAY(server_listen, CONFIG_ERROR, "server.listen: \"%.100s\" is no address; write \"HOST:PORT\", as "
-			    "\"127.0.0.1:7432\" or \"[::1]:7432\", with a port of 1..65535", text);
+			    "\"127.0.0.1:7432\" or \"[::1]:7432\", with a port of 0..65535 (0: any free one)", text);
 		else if (!is_loopback(host) && !guarded && !c->server_insecure_plaintext)
 			SAY(server_listen, CONFIG_ERROR, "server.listen: \"%.100s\" can be reached from outside, without keys "
 			    "and TLS; listen on 127.0.0.1, or set security.auth_mode and security.tls_certificate, or say "

@@ -168,12 +168,13 @@ enum err desk_take(struct desks *d, unsigned number, struct fault *f)
 		d->fd[i] = -1;
 	}
 	h = desk_header(d, number);
+	/* Before the names change: the master must not take the predecessor's word for ours. */
+	atomic_store(&h->ready, 0);
 	h->magic = EG_DESK_MAGIC;
 	h->number = number;
 	atomic_store(&h->incarnation, atomic_load(&desk_master(d)->seats[number].incarnation));
 	atomic_store(&h->start_time, own_start_time());
 	atomic_store(&h->pid, (int32_t)getpid());
-	atomic_store(&h->ready, 0);
 	atomic_store(&h->sleeping, 0);
 	slots = desk_epochs(d, number);
 	for (unsigned i = 0; i < EG_EPOCHS_MAX; i++)
