@@ -27,5 +27,5 @@ t_unit_master_sockets_LDADD = $(MASTER_TEST_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += t/unit/master_fake
 t_unit_master_fake_SOURCES = t/unit/master_fake.c
 t_unit_master_fake_LDADD = $(MASTER_TEST_LIBS)
-TFILES += t/master_cycle.t t/master_manual.t
+TFILES += t/master.t t/master_cycle.t t/master_manual.t
 dist_man_MANS += man/engram-server.8

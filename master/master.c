@@ -130,8 +130,6 @@ void master_close(struct master *m)
 {
 	struct heritage *h = &m->family.spawn.heritage;
 
-	if (h->shm_prefix[0] != '\0' && h->lock_fd >= 0)
-		region_unlink_all(h->shm_prefix);
 	if (h->lock_fd >= 0)
 		files_pid_remove(m->cfg->server_pid_file);
 	sockets_close(&m->sockets);
@@ -275,5 +273,7 @@ void master_run(struct master *m)
 		log_flush();
 		wait_for_something(m, impatient);
 	}
+	/* Only here: a start that failed leaves what a crash left to the next one. */
+	region_unlink_all(fam->spawn.heritage.shm_prefix);
 	LOG_INFO("everybody has left");
 }

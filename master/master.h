@@ -37,9 +37,10 @@ struct master {
  * EG_E_INPUT configuration or address, EG_E_CONFLICT data_dir is taken,
  * EG_E_FORBIDDEN rights, EG_E_INTERNAL the system. */
 enum err master_open(struct master *m, struct fault *f) EG_MUST_USE;
-/* Runs until a stop was asked for and everybody has left. */
+/* Runs until a stop was asked for and everybody has left; then the shared memory
+ * of this data_dir is removed. */
 void master_run(struct master *m);
-/* Removes shared memory and pid file, closes everything; cfg stays. */
+/* Removes the pid file, closes everything; cfg stays. */
 void master_close(struct master *m);
 
 /* A new configuration into force, as far as it may (reload.c). False: the old one

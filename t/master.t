@@ -1,0 +1,74 @@
+#!/usr/bin/perl
+# The real family from outside: whoever dies is replaced, whatever is asked for
+# fails no request, and nothing is left behind. (What the master decides in detail:
+# t/master_cycle.t.)
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Engram;
+
+plan skip_all => 'engram-server is not built' unless -x Engram::binary();
+
+sub awaited(&$) {
+	my ($condition, $name) = @_;
+	ok(wait_until(\&$condition), $name);
+}
+
+# Requests without end, each on a new connection, until stop() tells how many failed.
+sub load_start {
+	my ($s) = @_;
+	my $pid = fork // die "fork: $!";
+	return $pid if $pid;
+	my ($good, $bad, $end) = (0, 0, 0);
+	local $SIG{TERM} = sub { $end = 1 };
+	my $http = HTTP::Tiny->new(timeout => 30, keep_alive => 0);
+	until ($end) { $http->get($s->url . '/health/alive')->{status} == 200 ? $good++ : $bad++ }
+	POSIX::_exit($bad ? 1 : $good ? 0 : 2);
+}
+
+sub load_stop { my ($pid) = @_; CORE::kill(TERM => $pid); waitpid $pid, 0; return $? >> 8 }
+
+my $s = Engram->start(settings => { 'workers.per_node' => 2, 'server.drain_timeout_seconds' => 5 });
+
+for my $kind (qw(worker wal consolidation)) {
+	my %before = map { $_ => 1 } $s->pids($kind);
+	$s->kill(KILL => $kind);
+	awaited { my @now = $s->pids($kind); @now == keys %before && !grep { $before{$_} } @now } "each $kind process is replaced";
+	awaited { $s->get('/health/ready')->{status} == 200 } '... and the server is ready again';
+}
+
+my %old = map { $_ => 1 } $s->pids('worker');
+my ($wal) = $s->pids('wal');
+my $load = load_start($s);
+$s->set('limits.request_seconds' => 59);
+CORE::kill(HUP => $s->pid);
+awaited { my @now = $s->pids('worker'); @now == 2 && !grep { $old{$_} } @now } 'a reload replaces the workers';
+is(load_stop($load), 0, '... and no request fails');
+is(($s->pids('wal'))[0], $wal, '... and the wal process stays');
+
+%old = map { $_ => 1 } $s->pids('worker');
+$s->set('limits.request_seconds' => 'soon');
+CORE::kill(HUP => $s->pid);
+awaited { $s->log_text =~ /reload failed: the old configuration stays/ } 'a wrong configuration is refused';
+is(scalar(grep { $old{$_} } $s->pids('worker')), 2, '... and nobody is replaced');
+$s->set('limits.request_seconds' => 60);
+
+CORE::kill(WINCH => $s->pid);
+awaited { !$s->pids('worker') } 'WINCH ends the workers';
+CORE::kill(HUP => $s->pid);
+awaited { $s->get('/health/ready')->{status} == 200 } '... and a reload brings them back';
+
+$s->kill(KILL => 'master');
+awaited { $s->running; !$s->pids } 'children leave when the master dies';
+$s->restart;
+$s->stop_ok('TERM');
+$s->restart;
+$s->stop_ok('QUIT');
+$s->restart;
+$s->kill_all;
+$s->restart;
+$s->stop_ok('INT', 'after a kill of all: INT ends the next one and leaves nothing behind');
+
+done_testing;
