@@ -17,8 +17,9 @@
 #define BYTES_SEED UINT64_C(0x656e6772616d0003)
 
 /* English words that only bind others. Sorted by nothing: looked up by hash.
+ * Rows have one size, so that any of them may be compared in full length.
  * Forms with n't, 's, 'm, 're, 've, 'll, 'd follow from their base. */
-static const char *const stop_words[] = {
+static const char stop_words[][11] = {
 	"a", "about", "above", "after", "again", "against", "all", "also", "am", "an", "and", "any", "are",
 	"as", "at", "be", "because", "been", "before", "being", "below", "between", "both", "but", "by",
 	"can", "could", "did", "do", "does", "doing", "down", "during", "each", "either", "few", "for",
@@ -35,7 +36,7 @@ static const char *const stop_words[] = {
 enum {
 	STOP_N = sizeof stop_words / sizeof *stop_words,
 	STOP_SLOTS = 512,                       /* a power of two, mostly empty */
-	STOP_LONGEST = 10,
+	STOP_LONGEST = sizeof stop_words[0] - 1,
 	SOURCE_MAX = 4 * WORDS_MAX_WORD,        /* bytes of a word that are looked at */
 	FOLDED_MAX = 3 * SOURCE_MAX,            /* usual room; libunistring takes its own beyond */
 	SORT_SMALL = 48,

@@ -31,6 +31,11 @@ UNIT += t/unit/common_fields
 t_unit_common_fields_SOURCES = t/unit/common_fields.c
 t_unit_common_fields_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_common_fields_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/common_json
+t_unit_common_json_SOURCES = t/unit/common_json.c t/unit/common_json_twin.h \
+	t/unit/common_json_twin.c t/unit/common_json_jansson.c
+t_unit_common_json_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_common_json_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
 
 # configuration, log, clock
 UNIT += t/unit/common_config
@@ -58,6 +63,21 @@ EXTRA_DIST += \
 
 # ---- the program engram ----
 TFILES += t/man_client.t t/client_http.t
+
+# The JSON parser under clang's libFuzzer; not part of make check.
+FUZZ_JSON = t/fuzz/json.c t/unit/common_json_twin.c t/unit/common_json_jansson.c \
+	common/json.c common/decimal.c common/utf8.c common/hash.c common/arena.c common/buf.c common/err.c
+EXTRA_DIST += t/fuzz/json.c
+CLEANFILES += t/fuzz/json
+
+fuzz-json:
+	@command -v clang >/dev/null || { echo 'clang is missing: apt-get install clang'; exit 1; }
+	@$(MKDIR_P) t/fuzz
+	cd $(top_srcdir) && clang -std=gnu11 -O1 -g -D_GNU_SOURCE -DEG_SANITIZE=1 -I. $(JANSSON_CFLAGS) \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-o $(abs_top_builddir)/t/fuzz/json $(FUZZ_JSON) $(JANSSON_LIBS) -lm
+
+.PHONY: fuzz-json
 
 # ---- the frame: it comes last ----
 UNIT +=
