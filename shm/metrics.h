@@ -71,6 +71,9 @@ void metric_observe_size(enum metric m, uint64_t n);
 /* Word m summed over all desks; only those in use when `living`. */
 uint64_t metric_sum(const struct desks *d, unsigned word, bool living);
 
+/* Resident memory of this process onto its desk: private, and shared. */
+void metrics_report_memory(const struct desks *d);
+
 /* CPU time of the calling thread since the last call with the same *last, in ns. */
 uint64_t metric_cpu_ns(uint64_t *last);
 

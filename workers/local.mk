@@ -13,4 +13,18 @@ libmind_a_SOURCES += \
 # 5 workers/api: requests, routes, answers.
 noinst_LIBRARIES += libapi.a
 libapi_a_SOURCES = \
-	workers/api/http.h workers/api/routes.def
+	workers/api/http.h workers/api/http_flow.h workers/api/http.c \
+	workers/api/routes.h workers/api/routes.def workers/api/routes.c \
+	workers/api/loop.h workers/api/loop.c workers/api/conn.h workers/api/conn.c \
+	workers/api/guard.h workers/api/guard.c workers/api/target.h workers/api/target.c \
+	workers/api/request.c workers/api/reply.c workers/api/wait.h workers/api/wait.c \
+	workers/api/access.h workers/api/access.c \
+	workers/api/health.h workers/api/health.c workers/api/system.c \
+	workers/api/prom.h workers/api/prom.c
+
+# 6 workers: what each process is.
+noinst_LIBRARIES += libworkers.a
+libworkers_a_SOURCES = \
+	workers/worker.h workers/worker.c workers/consolidator.h workers/consolidator.c \
+	workers/pool.h workers/pool.c workers/settings.h workers/settings.c \
+	workers/expire.h workers/expire.c

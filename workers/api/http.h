@@ -19,7 +19,8 @@
  *
  * Everything a handler allocates for a request comes from r->arena. Text from
  * outside (path, query, headers) is valid UTF-8, followed by a NUL, without NUL
- * or control characters inside. The body is bytes: json_init() checks it.
+ * or control characters inside (tab and line ends may stand in a query value).
+ * The body is bytes: json_init() checks it.
  *
  * Must never be added here: what a single route needs.
  */
@@ -44,6 +45,7 @@ struct scratch;                        /* workers/mind/scratch.h */
 struct request;
 struct worker_thread;
 struct loop;                           /* workers/api/loop.h */
+struct conn;                           /* workers/api/conn.h */
 
 enum {
 	EG_PATH_PARAMS = 2,            /* {..} in a path */
@@ -60,6 +62,11 @@ typedef enum verdict handler_fn(struct request *r, struct worker_thread *t);
 
 /* ---- the thread that runs a handler */
 
+struct work {                          /* an entry of a pool's queue, part of what is to be done */
+	struct work *next;
+	void (*run)(struct work *w, void *thread);
+};
+
 struct worker_thread {
 	const struct desks *desks;
 	const struct store *store;     /* attached before any handler of a row without ROUTE_EARLY runs */
@@ -67,7 +74,7 @@ struct worker_thread {
 	struct words *words;           /* pool threads; NULL in event loops */
 	struct embed *embed;           /* pool threads, provider builtin; else NULL */
 	struct submit *lane;           /* store pool; NULL elsewhere */
-	struct scratch *scratch;       /* recall pool: scratch_new() of workers/mind/scratch.h; NULL elsewhere */
+	struct scratch *scratch;       /* pool threads; NULL in event loops */
 	enum pool_kind pool;
 	unsigned number;               /* within the process: epoch slot */
 };
@@ -87,8 +94,19 @@ struct route {
 	enum pool_kind pool;
 	unsigned flags;
 	const char *summary;
-	const char *name;              /* of the handler: metrics label, e.g. "memories_get" */
+	const char *name;              /* of the handler, e.g. "memories_get" */
 };
+
+/* What a row counts as in the metrics: a column of operations, OTHER unless the
+ * row's flags say so, e.g. ROUTE_BODY | ROUTE_OP(RECALL). */
+#define EG_OPERATIONS(X) X(OTHER) X(REMEMBER) X(BATCH) X(RECALL) X(GET) X(LIST) X(FORGET) X(SPACES)
+enum operation {
+#define X(name) OPERATION_##name,
+	EG_OPERATIONS(X)
+#undef X
+	OPERATIONS
+};
+#define ROUTE_OP(name) ((unsigned)OPERATION_##name << 8)
 
 /* ---- the request */
 
@@ -141,14 +159,20 @@ struct request {
 	void *state;                               /* the handler's own, from the arena */
 
 	/* private to workers/api */
+	struct work work;
 	struct loop *loop;
-	struct request *next, *prev;
-	void *connection;
-	struct config_hold *hold;
-	size_t body_cap;
-	unsigned phase;
+	struct conn *conn;
+	struct request *next, *prev;               /* list of those that wait for the writer; free list */
+	void *connection;                          /* libmicrohttpd's */
+	struct config_hold *hold;                  /* keeps config */
+	char *target;                              /* as it came, for the log */
+	size_t target_bytes;
+	char *incoming;                            /* body, as far as it came */
+	size_t incoming_cap;
+	unsigned phase;                            /* enum of http.c */
+	bool chunked;
 	bool close;                                /* end the connection after the answer */
-	bool late;                                 /* answered 503 by the deadline; drop what comes */
+	bool canned;                               /* the answer of /health/alive, made once */
 };
 
 #define EG_REPLY_MAX ((size_t)256 << 20)           /* bytes of an answer */

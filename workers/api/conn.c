@@ -1,0 +1,456 @@
+/* See conn.h. */
+#include "workers/api/conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "shm/metrics.h"
+
+enum {
+	ACCEPTS_PER_WAKE = 64,         /* so that a flood cannot starve those already in */
+	PEEK_BYTES = 3,                /* tell HTTP/2 from HTTP/1 */
+	TRAFFIC_TICKS = 20,            /* ticks between two looks at the traffic of open connections */
+	ACCEPT_PAUSE_MS = 50,
+};
+
+/* ---- limits by address */
+
+enum { IP_BUCKETS = 4096 };
+
+struct ip_entry {
+	struct ip_entry *next;
+	unsigned char ip[16];
+	unsigned n;
+};
+struct ip_table {
+	pthread_mutex_t lock;
+	struct ip_entry *bucket[IP_BUCKETS];
+};
+
+struct ip_table *ip_table_new(void)
+{
+	struct ip_table *t = calloc(1, sizeof *t);
+
+	if (t)
+		pthread_mutex_init(&t->lock, NULL);
+	return t;
+}
+
+void ip_table_free(struct ip_table *t)
+{
+	for (unsigned i = 0; t && i < IP_BUCKETS; i++) {
+		for (struct ip_entry *e = t->bucket[i], *next; e; e = next) {
+			next = e->next;
+			free(e);
+		}
+	}
+	free(t);
+}
+
+/* The address as 16 bytes; IPv4 as ::ffff:a.b.c.d. */
+static void ip_key(const struct sockaddr_storage *peer, unsigned char key[16])
+{
+	memset(key, 0, 16);
+	if (peer->ss_family == AF_INET) {
+		key[10] = key[11] = 0xff;
+		memcpy(key + 12, &((const struct sockaddr_in *)peer)->sin_addr, 4);
+	} else if (peer->ss_family == AF_INET6) {
+		memcpy(key, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
+	}
+}
+
+static struct ip_entry **ip_find(struct ip_table *t, const unsigned char key[16])
+{
+	uint64_t word[2];
+	struct ip_entry **at;
+
+	memcpy(word, key, 16);
+	at = &t->bucket[((word[0] ^ word[1]) * 0x9e3779b97f4a7c15u >> 32) % IP_BUCKETS];
+	while (*at && memcmp((*at)->ip, key, 16))
+		at = &(*at)->next;
+	return at;
+}
+
+bool ip_table_add(struct ip_table *t, const struct sockaddr_storage *peer, unsigned limit)
+{
+	unsigned char key[16];
+	struct ip_entry **at;
+	bool ok = false;
+
+	ip_key(peer, key);
+	pthread_mutex_lock(&t->lock);
+	at = ip_find(t, key);
+	if (!*at && (*at = calloc(1, sizeof **at)))
+		memcpy((*at)->ip, key, 16);
+	if (*at && (*at)->n < limit) {
+		(*at)->n++;
+		ok = true;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return ok;
+}
+
+void ip_table_remove(struct ip_table *t, const struct sockaddr_storage *peer)
+{
+	unsigned char key[16];
+	struct ip_entry **at, *gone;
+
+	ip_key(peer, key);
+	pthread_mutex_lock(&t->lock);
+	at = ip_find(t, key);
+	EG_ASSERT(*at && (*at)->n);
+	if (!--(*at)->n) {
+		gone = *at;
+		*at = gone->next;
+		free(gone);
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* ---- the record of a connection */
+
+static void unlink_conn(struct conn *c)
+{
+	struct loop *l = c->loop;
+
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		l->conns = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	l->n_conns--;
+}
+
+/* Bytes through the socket since the last look, by the kernel's own count. */
+static void count_traffic(struct conn *c)
+{
+	struct tcp_info info;
+	socklen_t n = sizeof info;
+
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n))
+		return;
+	metric_add(M_NET_IN, info.tcpi_bytes_received - c->seen_in);
+	metric_add(M_NET_OUT, info.tcpi_bytes_sent - c->seen_out);
+	c->seen_in = info.tcpi_bytes_received;
+	c->seen_out = info.tcpi_bytes_sent;
+}
+
+/* The record goes; the socket is closed by whoever owns it. */
+static void forget(struct conn *c)
+{
+	struct service *s = c->loop->service;
+
+	count_traffic(c);
+	unlink_conn(c);
+	if (c->peek)
+		event_free(c->peek);
+	ip_table_remove(s->ips, &c->peer);
+	atomic_fetch_sub(&s->connections, 1);
+	metric_sub(M_HTTP_CONNECTIONS, 1);
+	free(c);
+}
+
+static void close_own(struct conn *c)
+{
+	char drop[4096];
+	int fd = c->fd;
+
+	/* Unread bytes at close make the kernel send a reset, which may overtake what was sent. */
+	while (recv(fd, drop, sizeof drop, MSG_DONTWAIT) == (ssize_t)sizeof drop)
+		;
+	forget(c);
+	close(fd);
+}
+
+void conn_peer(const struct conn *c, char out[64])
+{
+	char text[INET6_ADDRSTRLEN] = "?";
+	unsigned port = 0;
+
+	if (c->peer.ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)&c->peer;
+		inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
+		port = ntohs(in->sin_port);
+	} else if (c->peer.ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&c->peer;
+		inet_ntop(AF_INET6, &in->sin6_addr, text, sizeof text);
+		port = ntohs(in->sin6_port);
+	}
+	snprintf(out, 64, strchr(text, ':') ? "[%s]:%u" : "%s:%u", text, port);
+}
+
+/* ---- phases and deadlines */
+
+void conn_phase(struct conn *c, enum conn_phase phase)
+{
+	const struct config *cfg = c->loop->hold->config;
+	int64_t seconds = 0;
+
+	switch (phase) {
+	case CONN_PEEK:
+	case CONN_IDLE: seconds = cfg->limits_idle_seconds; break;
+	case CONN_HEAD: seconds = cfg->limits_header_seconds; break;
+	case CONN_BODY: seconds = cfg->limits_body_seconds; break;
+	case CONN_SEND: seconds = cfg->limits_request_seconds; break;
+	case CONN_WORK:
+	case CONN_CUT: break;
+	}
+	c->phase = phase;
+	c->deadline_ms = seconds ? c->loop->now_ms + seconds * 1000 : INT64_MAX;
+}
+
+static enum metric cut_reason(const struct conn *c)
+{
+	switch (c->phase) {
+	case CONN_PEEK: return c->begun ? M_CUT_HEADER : M_CUT_IDLE;
+	case CONN_HEAD: return M_CUT_HEADER;
+	case CONN_BODY: return M_CUT_BODY;
+	case CONN_SEND: return M_CUT_REQUEST;
+	default: return M_CUT_IDLE;
+	}
+}
+
+static void cut(struct conn *c)
+{
+	if (c->phase == CONN_PEEK) {
+		close_own(c);
+		return;
+	}
+	shutdown(c->fd, SHUT_RDWR);
+	conn_phase(c, CONN_CUT);
+}
+
+void conn_watch(struct loop *l)
+{
+	bool traffic = l->ticks % TRAFFIC_TICKS == 0;
+
+	for (struct conn *c = l->conns, *next; c; c = next) {
+		next = c->next;
+		if (traffic)
+			count_traffic(c);
+		if (l->now_ms < c->deadline_ms)
+			continue;
+		metric_add(cut_reason(c), 1);
+		cut(c);
+	}
+}
+
+void conn_close_idle(struct loop *l, bool all)
+{
+	for (struct conn *c = l->conns, *next; c; c = next) {
+		next = c->next;
+		if (c->phase == CONN_IDLE || (c->phase == CONN_PEEK && !c->begun) || (all && c->phase != CONN_CUT))
+			cut(c);
+	}
+}
+
+/* ---- to libmicrohttpd */
+
+void conn_notify(void *loop, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode code)
+{
+	struct loop *l = loop;
+	(void)connection;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+		*context = l->adding;
+	else if (*context)
+		forget(*context);
+}
+
+static void hand_over(struct conn *c)
+{
+	struct loop *l = c->loop;
+
+	if (c->peek) {
+		event_free(c->peek);
+		c->peek = NULL;
+	}
+	conn_phase(c, CONN_HEAD);
+	l->adding = c;
+	/* When it fails, libmicrohttpd has closed the socket, and told conn_notify
+	 * about it if it had started the connection: then l->adding was taken. */
+	if (MHD_add_connection(l->daemon, c->fd, (const struct sockaddr *)&c->peer, c->peer_len) != MHD_YES) {
+		LOG_WARN("a connection could not be handed over: %s", strerror(errno));
+		for (struct conn *at = l->conns; at; at = at->next) {
+			if (at == c) {
+				c->fd = -1;
+				forget(c);
+				break;
+			}
+		}
+	}
+	l->adding = NULL;
+}
+
+/* Look at the first bytes. Returns false while they could still be either. */
+static bool decide(struct conn *c)
+{
+	static const char preface[PEEK_BYTES] = "PRI";
+	char first[PEEK_BYTES];
+	ssize_t n = recv(c->fd, first, sizeof first, MSG_PEEK);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		close_own(c);
+		return true;
+	}
+	if (memcmp(first, preface, (size_t)n)) {
+		hand_over(c);
+		return true;
+	}
+	if (n == PEEK_BYTES) {         /* HTTP/2: not spoken here yet */
+		close_own(c);
+		return true;
+	}
+	if (!c->begun) {
+		c->begun = true;
+		c->deadline_ms = c->loop->now_ms + c->loop->hold->config->limits_header_seconds * 1000;
+	}
+	return false;
+}
+
+static void on_first_bytes(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *c = arg;
+	struct loop *l = c->loop;
+	(void)fd, (void)what;
+
+	l->now_ms = clock_mono_ms();
+	if (decide(c))
+		loop_serve(l);
+}
+
+/* ---- accepting */
+
+static const char refusal[] =
+	"HTTP/1.1 503 Service Unavailable\r\n"
+	"Content-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
+	"Retry-After: 1\r\nConnection: close\r\nContent-Length: 140\r\n\r\n"
+	"{\"error\":{\"code\":\"OVERLOADED\",\"message\":\"too many connections are open\","
+	"\"limit\":\"limits\",\"suggestion\":\"try again later, reuse connections\"}}";
+
+/* Answer before the request was read, and close. */
+static void refuse(int fd, enum metric reason)
+{
+	char drop[4096];
+
+	metric_add(reason, 1);
+	if (send(fd, refusal, sizeof refusal - 1, MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+		shutdown(fd, SHUT_WR);
+		(void)!recv(fd, drop, sizeof drop, MSG_DONTWAIT);
+	}
+	close(fd);
+}
+
+static unsigned connection_limit(const struct loop *l)
+{
+	const struct service *s = l->service;
+	uint64_t limit = (uint64_t)l->hold->config->limits_connections;
+	uint32_t index = s->heritage->index;
+	uint64_t own = limit / s->n_workers + (index < limit % s->n_workers);
+
+	return own ? (unsigned)own : 1;
+}
+
+static void welcome(struct loop *l, int fd, const struct sockaddr_storage *peer, socklen_t peer_len)
+{
+	struct service *s = l->service;
+	struct conn *c;
+
+	metric_add(M_HTTP_ACCEPTED, 1);
+	if (atomic_load(&s->connections) >= connection_limit(l)) {
+		refuse(fd, M_CUT_TOTAL);
+		return;
+	}
+	if (!ip_table_add(s->ips, peer, (unsigned)l->hold->config->limits_per_ip)) {
+		refuse(fd, M_CUT_PER_IP);
+		return;
+	}
+	c = calloc(1, sizeof *c);
+	if (!c) {
+		ip_table_remove(s->ips, peer);
+		refuse(fd, M_CUT_TOTAL);
+		return;
+	}
+	*c = (struct conn){ .next = l->conns, .loop = l, .fd = fd, .peer = *peer, .peer_len = peer_len };
+	if (l->conns)
+		l->conns->prev = c;
+	l->conns = c;
+	l->n_conns++;
+	atomic_fetch_add(&s->connections, 1);
+	metric_add(M_HTTP_CONNECTIONS, 1);
+	conn_phase(c, CONN_PEEK);
+	if (decide(c))                 /* the request came with the connection: no event needed */
+		return;
+	c->peek = event_new(l->base, fd, EV_READ | EV_ET | EV_PERSIST, on_first_bytes, c);
+	if (!c->peek || event_add(c->peek, NULL))
+		close_own(c);
+}
+
+/* Descriptors ran out: give up the spare one to take the next client and tell
+ * it so; if even that fails, leave the listener alone for a moment, because it
+ * stays readable and would spin. */
+static bool out_of_files(struct loop *l, int listener)
+{
+	struct timeval pause = { 0, ACCEPT_PAUSE_MS * 1000 };
+	int fd = -1;
+
+	if (l->spare_fd >= 0) {
+		close(l->spare_fd);
+		l->spare_fd = -1;
+		fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0)
+			refuse(fd, M_CUT_FILES);
+	}
+	if (l->spare_fd < 0)
+		l->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && l->spare_fd >= 0)
+		return true;
+	for (unsigned i = 0; i < l->n_listeners; i++)
+		event_del(l->listen_events[i]);
+	event_add(l->accept_again, &pause);
+	return false;
+}
+
+void conn_accept_again(evutil_socket_t fd, short what, void *loop)
+{
+	struct loop *l = loop;
+	(void)fd, (void)what;
+
+	for (unsigned i = 0; i < l->n_listeners && !l->stopping; i++)
+		event_add(l->listen_events[i], NULL);
+}
+
+void conn_accept(evutil_socket_t listener, short what, void *loop)
+{
+	struct loop *l = loop;
+	struct sockaddr_storage peer;
+	(void)what;
+
+	l->now_ms = clock_mono_ms();
+	for (unsigned i = 0; i < ACCEPTS_PER_WAKE; i++) {
+		socklen_t n = sizeof peer;
+		int fd = accept4(listener, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0) {
+			welcome(l, fd, &peer, n);
+			continue;
+		}
+		if (errno == EINTR || errno == ECONNABORTED)
+			continue;
+		if ((errno == EMFILE || errno == ENFILE) && out_of_files(l, listener))
+			continue;
+		break;
+	}
+	loop_serve(l);
+}

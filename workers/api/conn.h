@@ -1,0 +1,59 @@
+/* Connections: accepted, counted, looked at, cut when they are too slow.
+ *
+ * A connection is ours until its first bytes are there: "PRI" is HTTP/2's
+ * preface, everything else goes to libmicrohttpd. Then the library owns the
+ * socket; we keep a record of it until the library says that it is closed, so
+ * that a deadline can never hit a stranger who got the same descriptor. A
+ * deadline shuts the socket down; the library sees the end and closes it.
+ */
+#ifndef API_CONN_H
+#define API_CONN_H
+
+#include <sys/socket.h>
+
+#include "workers/api/loop.h"
+
+enum conn_phase {
+	CONN_PEEK,                     /* ours; first bytes awaited */
+	CONN_IDLE,                     /* between requests */
+	CONN_HEAD,                     /* request line or headers are coming */
+	CONN_BODY,
+	CONN_WORK,                     /* being answered: no deadline of the connection's */
+	CONN_SEND,                     /* the answer is going out */
+	CONN_CUT,                      /* shut down, the library has not closed it yet */
+};
+
+struct conn {
+	struct conn *next, *prev;
+	struct loop *loop;
+	struct event *peek;            /* while CONN_PEEK */
+	int fd;
+	enum conn_phase phase;
+	bool begun;                    /* CONN_PEEK: some bytes are there */
+	int64_t deadline_ms;
+	uint64_t seen_in, seen_out;    /* bytes counted so far */
+	struct sockaddr_storage peer;
+	socklen_t peer_len;
+};
+
+struct ip_table *ip_table_new(void);   /* NULL: no memory */
+void ip_table_free(struct ip_table *t);
+/* Count one more connection of this address; false when it has limit already. */
+bool ip_table_add(struct ip_table *t, const struct sockaddr_storage *peer, unsigned limit);
+void ip_table_remove(struct ip_table *t, const struct sockaddr_storage *peer);
+
+/* libevent: a listening socket is readable; a listener may be tried again. */
+void conn_accept(evutil_socket_t fd, short what, void *loop);
+void conn_accept_again(evutil_socket_t fd, short what, void *loop);
+/* libmicrohttpd: a connection starts or ends. */
+void conn_notify(void *loop, struct MHD_Connection *c, void **context, enum MHD_ConnectionNotificationCode code);
+
+void conn_phase(struct conn *c, enum conn_phase phase);
+/* Cut what is over its deadline; called every EG_TICK_MS. */
+void conn_watch(struct loop *l);
+/* Close connections without a request in work: all of them, or only idle ones. */
+void conn_close_idle(struct loop *l, bool all);
+/* "address:port" */
+void conn_peer(const struct conn *c, char out[64]);
+
+#endif

@@ -1,0 +1,62 @@
+/* GET /health, /health/alive, /health/ready, /api/v1/system/health. */
+#include "config.h"
+
+#include "workers/api/health.h"
+
+#include "common/clock.h"
+#include "workers/api/routes.h"
+
+const char *health_trouble(const struct service *s)
+{
+	const struct seat *seat = &desk_master(s->desks)->seats[EG_DESK_WAL];
+
+	if (atomic_load(&s->state) != SERVICE_READY)
+		return "the store is not there yet";
+	if (atomic_load(&s->store.root->state) != EG_STORE_READY)
+		return "the store is being built";
+	if (atomic_load(&seat->state) != EG_DESK_BUSY)
+		return "the writer is not running";
+	switch ((enum wal_state)atomic_load(&desk_wal(s->desks)->state)) {
+	case EG_WAL_STARTING: return "the writer is starting";
+	case EG_WAL_READ_ONLY: return "the store is read-only at present; reads go on";
+	case EG_WAL_RUNNING: break;
+	}
+	return NULL;
+}
+
+enum verdict health_alive(struct request *r, struct worker_thread *t)
+{
+	(void)t;
+	r->canned = true;
+	r->status = 200;
+	return REPLIED;
+}
+
+enum verdict health_ready(struct request *r, struct worker_thread *t)
+{
+	const char *trouble = health_trouble(r->loop->service);
+	bool read_only = atomic_load(&desk_wal(t->desks)->state) == EG_WAL_READ_ONLY;
+
+	if (trouble)
+		return reply_error(r, read_only ? EG_E_READ_ONLY : EG_E_WRITER, NULL, NULL, "not ready: %s", trouble);
+	buf_puts(&r->out, "{\"status\":\"ready\"}\n");
+	return reply_json(r, 200);
+}
+
+/* Degraded is still 200: the process answers and says what is missing. */
+enum verdict health_get(struct request *r, struct worker_thread *t)
+{
+	const char *trouble = health_trouble(r->loop->service);
+	struct buf *b = &r->out;
+	char now[EG_CLOCK_TEXT];
+	(void)t;
+
+	clock_format(clock_real_us(), now);
+	buf_printf(b, "{\"status\":\"%s\",\"service\":\"engram\",\"version\":", trouble ? "degraded" : "healthy");
+	buf_json_text(b, PACKAGE_VERSION);
+	buf_printf(b, ",\"timestamp\":\"%s\",\"reasons\":[", now);
+	if (trouble)
+		buf_json_text(b, trouble);
+	buf_puts(b, "]}\n");
+	return reply_json(r, 200);
+}

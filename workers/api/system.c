@@ -1,0 +1,122 @@
+/* GET /api/v1/system/introspect: what this server is, and how it stands. */
+#include "config.h"
+
+#include <dirent.h>
+#include <numa.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/vec.h"
+#include "workers/api/health.h"
+#include "workers/api/routes.h"
+
+static void add_config(struct buf *b, const struct config *c)
+{
+	buf_puts(b, "\"config\":{");
+	for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+		char *value = config_value_json(c, i);
+		buf_puts(b, i ? "," : "");
+		buf_json_text(b, config_key(i)->name);
+		buf_putc(b, ':');
+		buf_puts(b, value ? value : "null");
+		free(value);
+	}
+	buf_puts(b, "}");
+}
+
+static const char *kind_name(uint32_t kind)
+{
+	static const char *const names[] = {
+		[EG_PROCESS_MASTER] = "master", [EG_PROCESS_WAL] = "wal",
+		[EG_PROCESS_WORKER] = "worker", [EG_PROCESS_CONSOLIDATION] = "consolidation",
+	};
+
+	return kind < sizeof names / sizeof *names ? names[kind] : "unknown";
+}
+
+static const char *seat_state(const struct desks *d, unsigned i)
+{
+	const struct seat *s = &desk_master(d)->seats[i];
+
+	if (atomic_load(&s->state) == EG_DESK_DEAD)
+		return "ended";
+	if (i != EG_DESK_MASTER && !atomic_load(&desk_header(d, i)->ready))
+		return "starting";
+	return "running";
+}
+
+static void add_processes(struct buf *b, const struct desks *d)
+{
+	bool first = true;
+
+	buf_puts(b, "\"processes\":[");
+	for (unsigned i = 0; i < d->n; i++) {
+		const struct seat *s = &desk_master(d)->seats[i];
+		if (atomic_load(&s->state) != EG_DESK_BUSY)
+			continue;
+		buf_printf(b, "%s{\"kind\":\"%s\",\"pid\":%d,\"node\":%u,\"state\":\"%s\",\"restarts\":%u}",
+		           first ? "" : ",", kind_name(atomic_load(&s->kind)), atomic_load(&s->pid),
+		           atomic_load(&s->node), seat_state(d, i), atomic_load(&s->restarts));
+		first = false;
+	}
+	buf_puts(b, "]");
+}
+
+static void add_memory(struct buf *b, const struct service *s, bool attached)
+{
+	uint64_t huge = 0, plain = 0;
+
+	if (attached)
+		store_pages(&s->store, &huge, &plain);
+	buf_printf(b, "\"memory\":{\"kind\":\"%s\",\"reattachable\":true,\"bytes_by_kind\":{\"huge\":%lu,\"plain\":%lu}}",
+	           huge ? "posix_shm_huge" : "posix_shm", huge, plain);
+}
+
+static void add_numa(struct buf *b, const struct config *c)
+{
+	buf_printf(b, "\"numa\":{\"nodes\":%d,\"socket_memory_mb\":[", numa_available() < 0 ? 1 : numa_num_configured_nodes());
+	for (size_t i = 0; i < c->numa_socket_memory_mb.n; i++)
+		buf_printf(b, "%s%ld", i ? "," : "", c->numa_socket_memory_mb.v[i]);
+	buf_puts(b, "]}");
+}
+
+static void add_embedder(struct buf *b, const struct config *c)
+{
+	static const char *const providers[] = { "builtin", "http", "none" };
+
+	buf_printf(b, "\"embedder\":{\"provider\":\"%s\",\"model\":", providers[c->embedding_provider]);
+	buf_json_text(b, c->embedding_provider == CONFIG_PROVIDER_BUILTIN ? "builtin" : *c->embedding_model ? c->embedding_model : NULL);
+	buf_printf(b, ",\"dimension\":%ld}", c->embedding_dimension);
+}
+
+enum verdict system_introspect(struct request *r, struct worker_thread *t)
+{
+	const struct service *s = r->loop->service;
+	const struct wal_page *wal = desk_wal(t->desks);
+	bool attached = atomic_load(&s->state) == SERVICE_READY;
+	uint64_t total = attached ? atomic_load(&s->store.root->counts.memories) : 0;
+	struct fault f;
+	struct buf *b = &r->out;
+
+	if (request_query_check(r, (const char *const[]){ NULL }, &f))
+		return reply_fault(r, &f, NULL);
+	buf_puts(b, "{\"version\":");
+	buf_json_text(b, PACKAGE_VERSION);
+	buf_putc(b, ',');
+	add_config(b, r->config);
+	buf_putc(b, ',');
+	add_processes(b, t->desks);
+	buf_putc(b, ',');
+	add_memory(b, s, attached);
+	buf_putc(b, ',');
+	add_numa(b, r->config);
+	buf_printf(b, ",\"vector_kernel\":\"%s\",", vec_name());
+	add_embedder(b, r->config);
+	buf_printf(b, ",\"wal\":{\"lsn\":%lu,\"durable_lsn\":%lu,\"segments\":%u}", atomic_load(&wal->lsn),
+	           atomic_load(&wal->durable_lsn), atomic_load(&wal->segments));
+	/* Every memory is in shared memory as long as nothing demotes one. */
+	buf_printf(b, ",\"counts\":{\"hot\":%lu,\"warm\":0,\"cold\":0,\"total\":%lu}", total, total);
+	buf_printf(b, ",\"testing\":{\"clock_offset_seconds\":%ld}}\n", clock_offset_seconds());
+	return reply_json(r, 200);
+}
