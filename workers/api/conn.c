@@ -14,12 +14,16 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/metrics.h"
+#include "workers/api/rawhead.h"
 
 enum {
 	ACCEPTS_PER_WAKE = 64,         /* so that a flood cannot starve those already in */
-	PEEK_BYTES = 3,                /* tell HTTP/2 from HTTP/1 */
+	PREFACE_BYTES = 3,             /* tell HTTP/2 from HTTP/1 */
+	LINGER_MS = 2000,              /* a refused client may still send */
+	LINGER_READS = 16,             /* per wake-up */
 	TRAFFIC_TICKS = 20,            /* ticks between two looks at the traffic of open connections */
 	ACCEPT_PAUSE_MS = 50,
+	TCP_ESTABLISHED = 1,           /* of the kernel's states, which linux/tcp.h does not name */
 };
 
 /* ---- limits by address */
@@ -162,12 +166,8 @@ static void forget(struct conn *c)
 
 static void close_own(struct conn *c)
 {
-	char drop[4096];
 	int fd = c->fd;
 
-	/* Unread bytes at close make the kernel send a reset, which may overtake what was sent. */
-	while (recv(fd, drop, sizeof drop, MSG_DONTWAIT) == (ssize_t)sizeof drop)
-		;
 	forget(c);
 	close(fd);
 }
@@ -202,6 +202,7 @@ void conn_phase(struct conn *c, enum conn_phase phase)
 	case CONN_HEAD: seconds = cfg->limits_header_seconds; break;
 	case CONN_BODY: seconds = cfg->limits_body_seconds; break;
 	case CONN_SEND: seconds = cfg->limits_request_seconds; break;
+	case CONN_LINGER:
 	case CONN_WORK:
 	case CONN_CUT: break;
 	}
@@ -212,7 +213,7 @@ void conn_phase(struct conn *c, enum conn_phase phase)
 static enum metric cut_reason(const struct conn *c)
 {
 	switch (c->phase) {
-	case CONN_PEEK: return c->begun ? M_CUT_HEADER : M_CUT_IDLE;
+	case CONN_PEEK: return c->seen_head ? M_CUT_HEADER : M_CUT_IDLE;
 	case CONN_HEAD: return M_CUT_HEADER;
 	case CONN_BODY: return M_CUT_BODY;
 	case CONN_SEND: return M_CUT_REQUEST;
@@ -222,7 +223,7 @@ static enum metric cut_reason(const struct conn *c)
 
 static void cut(struct conn *c)
 {
-	if (c->phase == CONN_PEEK) {
+	if (c->phase == CONN_PEEK || c->phase == CONN_LINGER) {
 		close_own(c);
 		return;
 	}
@@ -240,7 +241,8 @@ void conn_watch(struct loop *l)
 			count_traffic(c);
 		if (l->now_ms < c->deadline_ms)
 			continue;
-		metric_add(cut_reason(c), 1);
+		if (c->phase != CONN_LINGER)
+			metric_add(cut_reason(c), 1);
 		cut(c);
 	}
 }
@@ -249,7 +251,7 @@ void conn_close_idle(struct loop *l, bool all)
 {
 	for (struct conn *c = l->conns, *next; c; c = next) {
 		next = c->next;
-		if (c->phase == CONN_IDLE || (c->phase == CONN_PEEK && !c->begun) || (all && c->phase != CONN_CUT))
+		if (c->phase == CONN_IDLE || (c->phase == CONN_PEEK && !c->seen_head) || (all && c->phase != CONN_CUT))
 			cut(c);
 	}
 }
@@ -292,43 +294,134 @@ static void hand_over(struct conn *c)
 	l->adding = NULL;
 }
 
-/* Look at the first bytes. Returns false while they could still be either. */
-static bool decide(struct conn *c)
-{
-	static const char preface[PEEK_BYTES] = "PRI";
-	char first[PEEK_BYTES];
-	ssize_t n = recv(c->fd, first, sizeof first, MSG_PEEK);
+/* ---- refusing by ourselves */
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return false;
-	if (n <= 0) {
+/* Read and drop; unread bytes at close would make the kernel send a reset, which
+ * may overtake the answer. */
+static void linger(struct conn *c)
+{
+	for (unsigned i = 0; i < LINGER_READS; i++) {
+		ssize_t n = recv(c->fd, c->loop->head, sizeof c->loop->head, 0);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			close_own(c);
+			return;
+		}
+	}
+	event_active(c->peek, EV_READ, 0);     /* edge-triggered: go on without a new edge */
+}
+
+static bool watch_own(struct conn *c);
+
+static void refuse_head(struct conn *c, const struct fault *f)
+{
+	struct buf body, out;
+
+	buf_init(&body, 4096);
+	buf_init(&out, 8192);
+	reply_envelope(&body, f, NULL);
+	buf_printf(&out, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
+	           "Connection: close\r\nContent-Length: %zu\r\n\r\n%s", err_http(f->err),
+	           MHD_get_reason_phrase_for((unsigned)err_http(f->err)), body.len, body.data);
+	metric_add(M_HTTP_4XX, 1);
+	metric_add(M_OP_OTHER, 1);
+	metric_add(M_ERR_OTHER, 1);
+	(void)!send(c->fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	shutdown(c->fd, SHUT_WR);
+	buf_free(&body);
+	buf_free(&out);
+	conn_phase(c, CONN_LINGER);
+	c->deadline_ms = c->loop->now_ms + LINGER_MS;
+	if (watch_own(c))
+		linger(c);
+}
+
+/* ---- the first head */
+
+static bool at_end(const struct conn *c)
+{
+	struct tcp_info info;
+	socklen_t n = sizeof info;
+
+	/* Behind bytes that were only looked at, the end of input shows in the state alone. */
+	return getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n) || info.tcpi_state != TCP_ESTABLISHED;
+}
+
+/* The head is not complete: is it too long, or will nothing more come? Returns
+ * false when it is worth waiting. */
+static bool give_up(struct conn *c, size_t n)
+{
+	struct fault f;
+
+	if (n == sizeof c->loop->head) {
+		if (memchr(c->loop->head, '\n', n))
+			err_set(&f, EG_E_HEADERS, "headers", "16 KiB", "the request line and headers are larger than 16 KiB");
+		else
+			err_set(&f, EG_E_URI, "target", "16 KiB", "the request line is longer than 16 KiB");
+		refuse_head(c, &f);
+		return true;
+	}
+	if (at_end(c)) {
 		close_own(c);
 		return true;
 	}
-	if (memcmp(first, preface, (size_t)n)) {
-		hand_over(c);
-		return true;
-	}
-	if (n == PEEK_BYTES) {         /* HTTP/2: not spoken here yet */
-		close_own(c);
-		return true;
-	}
-	if (!c->begun) {
-		c->begun = true;
+	if (!c->seen_head)
 		c->deadline_ms = c->loop->now_ms + c->loop->hold->config->limits_header_seconds * 1000;
-	}
+	c->seen_head = n;
 	return false;
 }
 
-static void on_first_bytes(evutil_socket_t fd, short what, void *arg)
+/* Look at what is there. Returns false when more must come. */
+static bool decide(struct conn *c)
+{
+	static const char preface[] = "PRI";
+	struct loop *l = c->loop;
+	ssize_t n = recv(c->fd, l->head, sizeof l->head, MSG_PEEK);
+	struct fault f;
+	size_t end;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0 || (n >= PREFACE_BYTES && !memcmp(l->head, preface, PREFACE_BYTES))) {
+		if (n > 0)             /* HTTP/2: not spoken here yet */
+			(void)!recv(c->fd, l->head, sizeof l->head, 0);
+		close_own(c);
+		return true;
+	}
+	end = rawhead_end(l->head, (size_t)n, c->seen_head);
+	if (!end)
+		return give_up(c, (size_t)n);
+	if (rawhead_check(l->head, end, &f))
+		refuse_head(c, &f);
+	else
+		hand_over(c);
+	return true;
+}
+
+static void on_own(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *c = arg;
 	struct loop *l = c->loop;
 	(void)fd, (void)what;
 
 	l->now_ms = clock_mono_ms();
-	if (decide(c))
+	if (c->phase == CONN_LINGER)
+		linger(c);
+	else if (decide(c))
 		loop_serve(l);
+}
+
+/* Hear of what comes while the socket is ours; false: the connection is gone. */
+static bool watch_own(struct conn *c)
+{
+	if (c->peek)
+		return true;
+	c->peek = event_new(c->loop->base, c->fd, EV_READ | EV_ET | EV_PERSIST, on_own, c);
+	if (c->peek && !event_add(c->peek, NULL))
+		return true;
+	close_own(c);
+	return false;
 }
 
 /* ---- accepting */
@@ -393,9 +486,7 @@ static void welcome(struct loop *l, int fd, const struct sockaddr_storage *peer,
 	conn_phase(c, CONN_PEEK);
 	if (decide(c))                 /* the request came with the connection: no event needed */
 		return;
-	c->peek = event_new(l->base, fd, EV_READ | EV_ET | EV_PERSIST, on_first_bytes, c);
-	if (!c->peek || event_add(c->peek, NULL))
-		close_own(c);
+	watch_own(c);
 }
 
 /* Descriptors ran out: give up the spare one to take the next client and tell

@@ -1,8 +1,9 @@
 /* Connections: accepted, counted, looked at, cut when they are too slow.
  *
- * A connection is ours until its first bytes are there: "PRI" is HTTP/2's
- * preface, everything else goes to libmicrohttpd. Then the library owns the
- * socket; we keep a record of it until the library says that it is closed, so
+ * A connection is ours until its first head is there: "PRI" is HTTP/2's preface;
+ * a malformed head is refused (rawhead.h); all else goes to libmicrohttpd. Bytes
+ * are only looked at (MSG_PEEK), so the library reads them again. From then on it
+ * owns the socket; we keep a record of it until the library says that it is closed, so
  * that a deadline can never hit a stranger who got the same descriptor. A
  * deadline shuts the socket down; the library sees the end and closes it.
  */
@@ -14,7 +15,8 @@
 #include "workers/api/loop.h"
 
 enum conn_phase {
-	CONN_PEEK,                     /* ours; first bytes awaited */
+	CONN_PEEK,                     /* ours; the first head is awaited */
+	CONN_LINGER,                   /* ours; refused, what still comes is dropped */
 	CONN_IDLE,                     /* between requests */
 	CONN_HEAD,                     /* request line or headers are coming */
 	CONN_BODY,
@@ -26,10 +28,10 @@ enum conn_phase {
 struct conn {
 	struct conn *next, *prev;
 	struct loop *loop;
-	struct event *peek;            /* while CONN_PEEK */
+	struct event *peek;            /* while CONN_PEEK or CONN_LINGER */
 	int fd;
 	enum conn_phase phase;
-	bool begun;                    /* CONN_PEEK: some bytes are there */
+	size_t seen_head;              /* CONN_PEEK: bytes of the head that are there */
 	int64_t deadline_ms;
 	uint64_t seen_in, seen_out;    /* bytes counted so far */
 	struct sockaddr_storage peer;

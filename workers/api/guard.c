@@ -52,7 +52,7 @@ void guard_begin(struct guard *g, const char *version, const char *head, size_t 
 	expect_ends(g, 2, "the request line must end with CR and LF");
 }
 
-static bool token(const char *at, size_t n)
+bool guard_token(const char *at, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (!isalnum((unsigned char)at[i]) && (!at[i] || !strchr("!#$%&'*+-.^_`|~", at[i])))
@@ -60,7 +60,7 @@ static bool token(const char *at, size_t n)
 	return n > 0;
 }
 
-static bool printable(const char *at, size_t n)
+bool guard_printable(const char *at, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (((unsigned char)at[i] < 0x20 && at[i] != '\t') || at[i] == 0x7f)
@@ -127,9 +127,9 @@ void guard_field(struct guard *g, struct request *r, const char *name, size_t na
 	struct text v = { value, value_bytes };
 
 	walk_field(g, name, name_bytes, value, value_bytes);
-	if (!token(name, name_bytes))
+	if (!guard_token(name, name_bytes))
 		refuse(g, "headers", "a header's name must be a token, directly followed by ':'");
-	if (!printable(value, value_bytes))
+	if (!guard_printable(value, value_bytes))
 		refuse(g, "headers", "a header's value holds a control character");
 	while (v.len && (v.at[v.len - 1] == ' ' || v.at[v.len - 1] == '\t'))
 		v.len--;

@@ -44,6 +44,10 @@ enum err guard_end(struct guard *g) EG_MUST_USE;
  * route takes a body and one was announced. */
 enum err guard_body(struct guard *g, uint64_t limit_bytes) EG_MUST_USE;
 
+/* A token of RFC 9110; no control characters but tabs. */
+bool guard_token(const char *at, size_t n);
+bool guard_printable(const char *at, size_t n);
+
 /* Names accepted in Host: loopback, the listening addresses, more from the
  * configuration; any address when listening on all of them (only names can be
  * rebound to a loopback address by a foreign page). */

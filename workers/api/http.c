@@ -28,7 +28,7 @@
 enum phase { PHASE_HEAD, PHASE_BODY, PHASE_AWAY, PHASE_READY, PHASE_ANSWERED };
 
 enum {
-	HEAD_BYTES = 16 * 1024,        /* request line and headers; beyond: 414 or 431 */
+	LIBRARY_BYTES = EG_HEAD_BYTES + 8 * 1024,      /* its memory for a connection: the head and records of it */
 	READ_BYTES = 4096,             /* growth of the library's read buffer */
 	ARENA_FIRST = 16 * 1024,
 	ARENA_SPARE = 64 << 20,        /* beside four times the largest body */
@@ -491,7 +491,7 @@ enum err http_open(struct loop *l, struct fault *f)
 		MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
 		MHD_OPTION_CONNECTION_LIMIT, 1u << 30,
 		MHD_OPTION_CONNECTION_TIMEOUT, 0u,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)LIBRARY_BYTES,
 		MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)READ_BYTES,
 		MHD_OPTION_URI_LOG_CALLBACK, on_target, l,
 		MHD_OPTION_UNESCAPE_CALLBACK, leave_alone, NULL,

@@ -211,6 +211,8 @@ enum verdict reply_fault(struct request *r, const struct fault *f, const char *s
 /* The same, made on the spot. field, limit may be NULL. */
 enum verdict reply_error(struct request *r, enum err e, const char *field, const char *limit,
                          const char *fmt, ...) EG_PRINTF(5, 6);
+/* The envelope alone. */
+void reply_envelope(struct buf *b, const struct fault *f, const char *suggestion);
 /* A further header of the answer. name is static; beyond EG_EXTRA_HEADERS: programmer's error. */
 void reply_header(struct request *r, const char *name, const char *fmt, ...) EG_PRINTF(3, 4);
 

@@ -60,6 +60,10 @@ struct service {
 	struct config_hold *hold;      /* in force */
 };
 
+/* Request line and headers; beyond: 414 or 431. Also the library's memory for a
+ * connection, which its own records share: so somewhat more there. */
+enum { EG_HEAD_BYTES = 16 * 1024 };
+
 struct loop {
 	struct service *service;
 	unsigned number;
@@ -88,6 +92,7 @@ struct loop {
 	unsigned ticks;
 	bool stopping;                 /* nothing accepted any more */
 	bool forced;                   /* ended with connections open: nothing may be freed */
+	char head[EG_HEAD_BYTES];      /* what conn.c looks at */
 };
 
 enum { EG_TICK_MS = 250 };

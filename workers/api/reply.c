@@ -71,15 +71,11 @@ static void member(struct buf *b, const char *name, const char *value)
 	buf_json_text(b, value);
 }
 
-enum verdict reply_fault(struct request *r, const struct fault *f, const char *suggestion)
+void reply_envelope(struct buf *b, const struct fault *f, const char *suggestion)
 {
-	struct buf *b = &r->out;
-	int retry = err_retry_seconds(f->err);
-
 	EG_ASSERT(f->err != EG_E_OK && f->err < EG_E_COUNT);
 	if (!suggestion)
 		suggestion = suggestions[f->err] ? suggestions[f->err] : "see the documentation";
-	buf_reset(b);
 	buf_puts(b, "{\"error\":{\"code\":");
 	buf_json_text(b, err_code(f->err));
 	member(b, "message", *f->message ? f->message : err_text(f->err));
@@ -89,6 +85,14 @@ enum verdict reply_fault(struct request *r, const struct fault *f, const char *s
 		member(b, "limit", f->limit);
 	member(b, "suggestion", suggestion);
 	buf_puts(b, "}}");
+}
+
+enum verdict reply_fault(struct request *r, const struct fault *f, const char *suggestion)
+{
+	int retry = err_retry_seconds(f->err);
+
+	buf_reset(&r->out);
+	reply_envelope(&r->out, f, suggestion);
 	r->err = f->err;
 	r->status = err_http(f->err);
 	r->type = NULL;
