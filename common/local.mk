@@ -20,3 +20,6 @@ libcommon_a_SOURCES += \
 	common/config_value.c common/config_table.c common/config_machine.c \
 	common/config_check.c common/config_dump.c \
 	common/clock.h common/clock.c common/log.h common/log.c
+
+# The I/O layer.
+libcommon_a_SOURCES += common/io.h common/io.c

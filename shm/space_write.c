@@ -37,6 +37,7 @@ enum err space_reserve(struct store_writer *w, uint32_t number, struct fault *f)
 	sp = space_for_write(w, number);
 	if (atomic_load(&sp->state) != EG_SPACE_NONE)
 		return EG_E_OK;            /* found by a repair */
+	atomic_fetch_add(&w->ids_pending[EG_SHARDS], 1);
 	sp->number = number;
 	atomic_store(&sp->slot_head, EG_NONE);
 	atomic_store(&sp->node_head, EG_NONE);
@@ -71,6 +72,13 @@ void space_publish(struct store_writer *w, uint32_t number, const struct space_t
 		ids_insert(w, EG_SHARDS, key, number);
 		atomic_fetch_add(&root->counts.spaces, 1);
 	}
+	atomic_fetch_sub(&w->ids_pending[EG_SHARDS], 1);
+}
+
+void space_unreserve(struct store_writer *w, uint32_t number)
+{
+	EG_ASSERT(atomic_load(&space_for_write(w, number)->state) == EG_SPACE_NONE);
+	atomic_fetch_sub(&w->ids_pending[EG_SHARDS], 1);
 }
 
 void space_change(struct store_writer *w, uint32_t number, const struct space_terms *t, uint64_t lsn)

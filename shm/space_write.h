@@ -14,8 +14,10 @@ struct space_terms {
 	uint64_t settings, quota_memories, quota_bytes;
 };
 
-/* Fill entry `number` (>= space_count), not visible yet. */
+/* Fill entry `number` (>= space_count), not visible yet; room for its name is
+ * kept until space_publish or space_unreserve. */
 enum err space_reserve(struct store_writer *w, uint32_t number, struct fault *f) EG_MUST_USE;
+void space_unreserve(struct store_writer *w, uint32_t number);
 void space_publish(struct store_writer *w, uint32_t number, const struct space_terms *t,
                    int64_t created_us, uint64_t lsn);
 void space_change(struct store_writer *w, uint32_t number, const struct space_terms *t, uint64_t lsn);

@@ -118,3 +118,9 @@ check-unit: all-am check-tools $(check_PROGRAMS)
 	@list='$(UNIT)'; $(RUN_TESTS)
 
 .PHONY: check-tools check-unit
+
+# shm and wal: the writer from outside, with processes that are killed.
+UNIT += t/unit/wal_writer
+t_unit_wal_writer_SOURCES = t/unit/wal_writer.c t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_writer_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_writer_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)

@@ -1,1 +1,27 @@
-# wal: this folder's part of the Makefile.
+# wal: the log and its writer (layer 3).
+noinst_LIBRARIES += libwal.a
+libwal_a_SOURCES = \
+	wal/record.def wal/lane.h wal/submit.h wal/submit.c \
+	wal/segment.h wal/segment.c wal/datadir.h wal/datadir.c \
+	wal/spares.h wal/spares.c wal/append.h wal/append.c \
+	wal/spacemsg.h wal/spacemsg.c wal/overlay.h wal/overlay.c \
+	wal/twins.h wal/twins.c wal/logged.h wal/logged.c \
+	wal/apply.h wal/apply.c wal/round.h wal/round.c \
+	wal/lanes.h wal/lanes.c wal/appliers.h wal/appliers.c \
+	wal/admit.h wal/admit_parts.h wal/admit.c wal/admit_space.c \
+	wal/scan.h wal/scan.c wal/replay.h wal/replay.c \
+	wal/recover.h wal/recover.c wal/upkeep.h wal/upkeep.c \
+	wal/writer.h wal/writer.c
+nodist_libwal_a_SOURCES = wal/record.pb-c.c wal/record.pb-c.h
+EXTRA_DIST += wal/README.md wal/record.proto
+
+# The packed part of records, from its description. Generated code is not ours to
+# warn about.
+BUILT_SOURCES += wal/record.pb-c.h
+CLEANFILES += wal/record.pb-c.c wal/record.pb-c.h
+wal/record.pb-c.h: wal/record.proto
+	@$(MKDIR_P) wal
+	$(AM_V_GEN)$(PROTOC_C) --proto_path=$(top_srcdir) --c_out=. $(top_srcdir)/wal/record.proto && \
+	{ echo '#pragma GCC system_header'; cat wal/record.pb-c.h; } > wal/record.pb-c.tmp && \
+	mv wal/record.pb-c.tmp wal/record.pb-c.h
+wal/record.pb-c.c: wal/record.pb-c.h

@@ -1,0 +1,34 @@
+/* A small family for tests of shm/ and wal/: this process plays the master, one
+ * child runs wal_main(), others send through lanes or read the store. */
+#ifndef T_WAL_FAMILY_H
+#define T_WAL_FAMILY_H
+
+#include <sys/types.h>
+
+#include "common/config.h"
+#include "shm/heritage.h"
+
+struct wal_family {
+	char dir[64];                  /* data directory, removed at the end */
+	struct config *config;
+	struct desks desks;
+	struct heritage heritage;
+	pid_t wal;
+};
+
+/* overrides: -g texts, n of them (server.data_dir is added). */
+void family_open(struct wal_family *f, char *const overrides[], size_t n);
+void family_close(struct wal_family *f);   /* ends the wal process, removes everything */
+
+void family_start_wal(struct wal_family *f);
+int family_stop_wal(struct wal_family *f, int signal);   /* wait status */
+/* Another master on the same data directory: everything in memory is forgotten. */
+void family_reboot(struct wal_family *f);
+
+/* Run fn in a child that sits at desk number (incarnation rises); its exit status.
+ * The desk is marked DEAD afterwards and waited for until it is drained. */
+int family_child(struct wal_family *f, unsigned desk, int (*fn)(struct wal_family *, void *), void *arg);
+pid_t family_spawn(struct wal_family *f, unsigned desk, int (*fn)(struct wal_family *, void *), void *arg);
+int family_reap(struct wal_family *f, unsigned desk, pid_t pid);
+
+#endif

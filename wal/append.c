@@ -1,0 +1,276 @@
+/* Appending to the log, see the header. */
+#include "wal/append.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/crc32c.h"
+#include "common/io.h"
+#include "common/log.h"
+#include "shm/metrics.h"
+
+#define EG_NO_GROUP SIZE_MAX
+#define EG_GROUP_MAX ((size_t)4 << 20)  /* a reader's buffer for one group stays small */
+
+static enum err io_failed(struct fault *f, const char *what, int error)
+{
+	enum err e = error == ENOSPC || error == EDQUOT ? EG_E_NO_STORAGE : EG_E_READ_ONLY;
+
+	return err_set(f, e, NULL, NULL, "log: %s: %s", what, strerror(error));
+}
+
+static size_t round_block(size_t n) { return (n + EG_BLOCK - 1) / EG_BLOCK * EG_BLOCK; }
+
+static int open_for_append(struct append *a, const char *name)
+{
+	int fd = -EINVAL;
+
+	if (a->direct) {
+		fd = io_open(a->dir->wal_fd, name, O_RDWR | O_DIRECT);
+		if (fd == -EINVAL) {
+			LOG_WARN("wal.use_direct_io: this file system refuses O_DIRECT; the page cache is used");
+			a->direct = false;
+		}
+	}
+	return a->direct ? fd : io_open(a->dir->wal_fd, name, O_RDWR);
+}
+
+/* Both copies of the header into a spare file, on stable storage. */
+static int write_headers(const struct append *a, const struct segment_header *h, const char *spare)
+{
+	uint8_t blocks[2 * EG_BLOCK] = { 0 };
+	int fd = io_open(a->dir->spare_fd, spare, O_RDWR), error;
+
+	if (fd < 0)
+		return -fd;
+	memcpy(blocks, h, sizeof *h);
+	memcpy(blocks + EG_BLOCK, h, sizeof *h);
+	error = io_write_at(fd, blocks, sizeof blocks, 0);
+	if (error == 0)
+		error = io_sync(fd);
+	close(fd);
+	return error;
+}
+
+static void next_header(const struct append *a, uint64_t start_lsn, struct segment_header *h)
+{
+	uint64_t prev = a->header.number, redo = a->header.redo_lsn;
+
+	memset(h, 0, sizeof *h);
+	h->magic = EG_SEGMENT_MAGIC;
+	h->format = EG_SEGMENT_FORMAT;
+	h->timeline = a->dir->timeline;
+	memcpy(h->uuid, a->dir->uuid, sizeof h->uuid);
+	h->number = prev + 1;
+	h->start_lsn = start_lsn;
+	h->prev_number = prev;
+	h->prev_crc = a->prev_crc;
+	h->incarnation = a->incarnation;
+	if (getrandom(&h->salt, sizeof h->salt, 0) != (ssize_t)sizeof h->salt)
+		h->salt = (uint64_t)clock_mono_ns() ^ a->boot_id;
+	h->boot_id = a->boot_id;
+	h->redo_lsn = redo;
+	h->created_us = clock_real_us();
+	h->bytes = a->spares.bytes;
+	h->stores = a->dir->stores;
+	segment_seal_header(h);
+}
+
+/* The unused end of a full segment is given back: it will never be written. */
+static void seal(struct append *a)
+{
+	if (a->fd < 0)
+		return;
+	if (ftruncate(a->fd, (off_t)a->offset) != 0)
+		LOG_WARN("log: the end of segment %llu is not given back: %s",
+		         (unsigned long long)a->header.number, strerror(errno));
+	close(a->fd);
+	a->fd = -1;
+}
+
+enum err append_segment(struct append *a, uint64_t start_lsn, struct fault *f)
+{
+	char spare[32], name[32];
+	struct segment_header header;
+	enum err e = spares_take(&a->spares, spare, f);
+	int error, fd;
+
+	if (e != EG_E_OK)
+		return e;
+	next_header(a, start_lsn, &header);
+	datadir_segment_name(name, start_lsn);
+	error = write_headers(a, &header, spare);
+	if (error == 0)
+		error = io_rename(a->dir->spare_fd, spare, a->dir->wal_fd, name);
+	if (error == 0)
+		error = io_sync_dir(a->dir->wal_fd);
+	if (error == 0)
+		error = io_sync_dir(a->dir->spare_fd);
+	if (error != 0)
+		return io_failed(f, "a new segment", error);
+	fd = open_for_append(a, name);
+	if (fd < 0)
+		return io_failed(f, name, -fd);
+	seal(a);
+	a->header = header;
+	a->fd = fd;
+	a->offset = EG_SEGMENT_DATA;
+	a->segments++;
+	a->log_bytes += EG_SEGMENT_DATA;
+	return EG_E_OK;
+}
+
+void append_begin(struct append *a, uint8_t *buf, size_t cap)
+{
+	a->buf = buf;
+	a->cap = cap;
+	a->len = a->written = 0;
+	a->group = EG_NO_GROUP;
+}
+
+size_t append_buffer_bytes(size_t records_bytes, uint64_t segment_bytes)
+{
+	size_t largest = segment_bytes / 2 < EG_GROUP_MAX / 2 ? segment_bytes / 2 : EG_GROUP_MAX / 2;
+
+	/* Each group wastes less than a block, and holds at least `largest` bytes
+	 * of records before it has to be closed. */
+	return round_block(records_bytes) + (records_bytes / largest + 2) * 2 * EG_BLOCK;
+}
+
+static struct group_header *open_group(struct append *a)
+{
+	return (struct group_header *)(void *)(a->buf + a->group);
+}
+
+/* Seal the open group: pad, witness, chain. */
+static void close_group(struct append *a)
+{
+	struct group_header *g;
+	size_t end;
+
+	if (a->group == EG_NO_GROUP)
+		return;
+	g = open_group(a);
+	end = a->group + round_block(a->len - a->group);
+	memset(a->buf + a->len, 0, end - a->len);
+	a->len = end;
+	g->bytes = (uint32_t)(end - a->group);
+	g->prev_crc = a->prev_crc;
+	g->durable_lsn = a->durable_lsn;
+	group_seal(g);
+	a->prev_crc = g->crc;
+	a->group = EG_NO_GROUP;
+}
+
+static void begin_group(struct append *a)
+{
+	struct group_header *g;
+
+	a->group = a->len;
+	g = open_group(a);
+	memset(g, 0, sizeof *g);
+	g->magic = EG_GROUP_MAGIC;
+	g->salt = a->header.salt;
+	g->incarnation = a->incarnation;
+	g->first_lsn = a->next_lsn;
+	a->len += sizeof *g;
+}
+
+/* Does a record of that many bytes fit into the open group (or a new one) before
+ * the segment's end? */
+static bool fits(const struct append *a, size_t bytes)
+{
+	size_t pending = a->group == EG_NO_GROUP ? a->len - a->written : a->group - a->written;
+	size_t group = a->group == EG_NO_GROUP ? sizeof(struct group_header) : a->len - a->group;
+
+	return a->offset + pending + round_block(group + bytes) <= a->spares.bytes;
+}
+
+static enum err rotate(struct append *a, struct fault *f)
+{
+	enum err e = append_write(a, f);
+
+	if (e == EG_E_OK)
+		e = append_sync(a, f);
+	if (e == EG_E_OK)
+		e = append_segment(a, a->next_lsn, f);
+	return e;
+}
+
+enum err append_record(struct append *a, const struct record *r, struct record **out, struct fault *f)
+{
+	if (a->group != EG_NO_GROUP && a->len - a->group + r->bytes > EG_GROUP_MAX)
+		close_group(a);
+	if (!fits(a, r->bytes)) {
+		enum err e = rotate(a, f);
+
+		if (e != EG_E_OK)
+			return e;
+		EG_ASSERT(fits(a, r->bytes));
+	}
+	if (a->group == EG_NO_GROUP)
+		begin_group(a);
+	EG_ASSERT(a->len + r->bytes + EG_BLOCK <= a->cap);
+	*out = (struct record *)(void *)(a->buf + a->len);
+	**out = *r;
+	(*out)->lsn = a->next_lsn++;
+	a->len += r->bytes;
+	open_group(a)->n_records++;
+	return EG_E_OK;
+}
+
+void append_done(struct append *a, struct record *r)
+{
+	(void)a;
+	r->crc = crc32c(0, (const uint8_t *)r + 8, r->bytes - 8);
+	metric_add(M_WAL_WRITES, 1);
+}
+
+enum err append_write(struct append *a, struct fault *f)
+{
+	int64_t began = clock_mono_ns();
+	size_t bytes;
+	int error;
+
+	close_group(a);
+	bytes = a->len - a->written;
+	if (bytes == 0)
+		return EG_E_OK;
+	error = io_write_at(a->fd, a->buf + a->written, bytes, a->offset);
+	if (error != 0)
+		return io_failed(f, "write", error);
+	a->written = a->len;
+	a->offset += bytes;
+	a->log_bytes += bytes;
+	a->unsynced = true;
+	metric_add(M_DISK_WRITE, bytes);
+	metric_observe_ns(M_DISK_TIME_WRITE, (uint64_t)(clock_mono_ns() - began));
+	return EG_E_OK;
+}
+
+enum err append_sync(struct append *a, struct fault *f)
+{
+	int64_t began = clock_mono_ns();
+	int error;
+
+	if (!a->unsynced)
+		return EG_E_OK;
+	error = io_sync(a->fd);
+	if (error != 0)
+		return io_failed(f, "sync", error);
+	a->unsynced = false;
+	a->durable_lsn = a->next_lsn - 1;
+	metric_observe_ns(M_DISK_TIME_SYNC, (uint64_t)(clock_mono_ns() - began));
+	return EG_E_OK;
+}
+
+void append_close(struct append *a)
+{
+	seal(a);
+	spares_close(&a->spares);
+}

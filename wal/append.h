@@ -1,0 +1,55 @@
+/* Appending to the log: groups of records, one write and one sync a round.
+ *
+ * The log thread alone. Records are laid out in a buffer of the caller's (which
+ * keeps them until they are applied); groups are closed at 4 KiB boundaries and
+ * when a segment is full, the rest goes on in the next one. Rotation syncs the
+ * full segment first, so a later segment's existence says that all before it is
+ * durable.
+ */
+#ifndef WAL_APPEND_H
+#define WAL_APPEND_H
+
+#include "wal/segment.h"
+#include "wal/spares.h"
+
+struct append {
+	const struct datadir *dir;
+	struct spares spares;
+	int fd;
+	bool direct;                   /* O_DIRECT is wanted and was not refused */
+	struct segment_header header;  /* of the present segment */
+	uint64_t offset;               /* where the next group will be written */
+	uint32_t prev_crc;
+	uint64_t next_lsn, durable_lsn;
+	uint64_t boot_id;
+	uint32_t incarnation;
+	uint32_t segments;             /* files in wal/ */
+	uint64_t log_bytes;            /* used bytes of all of them */
+	uint8_t *buf;                  /* of the present round; 4 KiB aligned */
+	size_t cap, len, written;      /* its size; bytes laid out; bytes written */
+	size_t group;                  /* offset of the open group in buf, SIZE_MAX = none */
+	bool unsynced;                 /* something was written since the last sync */
+};
+
+/* Begin a segment at header->start_lsn and write to it from now on. Used at start
+ * (prev_* of the header tell what is before) and by rotation. */
+enum err append_segment(struct append *a, uint64_t start_lsn, struct fault *f) EG_MUST_USE;
+
+/* Lay records out in this buffer (cap a multiple of 4096) from now on. */
+void append_begin(struct append *a, uint8_t *buf, size_t cap);
+/* Bytes that a buffer needs for records of that many bytes in all. */
+size_t append_buffer_bytes(size_t records_bytes, uint64_t segment_bytes);
+
+/* Room for a record of r->bytes (at most half a segment); *r is copied there, with
+ * the next LSN. The caller then fills in what follows the header and calls
+ * append_done, which computes its CRC. May rotate. */
+enum err append_record(struct append *a, const struct record *r, struct record **out, struct fault *f) EG_MUST_USE;
+void append_done(struct append *a, struct record *r);
+
+/* Write what is laid out; then, for append_sync, put it on stable storage. */
+enum err append_write(struct append *a, struct fault *f) EG_MUST_USE;
+enum err append_sync(struct append *a, struct fault *f) EG_MUST_USE;
+
+void append_close(struct append *a);
+
+#endif

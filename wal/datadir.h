@@ -1,0 +1,35 @@
+/* The data directory: its folders, and the identity that everything in it bears.
+ *
+ *   SUPERBLOCK   4 KiB: magic, format, uuid, timeline, number of stores, CRC
+ *   wal/         <start LSN, 16 hex digits>.log
+ *   spare/       segments made ahead
+ *   tmp/         half-made files; the only folder that is swept at start
+ *
+ * Only the wal process renames here. LOCK is held by the master.
+ */
+#ifndef WAL_DATADIR_H
+#define WAL_DATADIR_H
+
+#include <stdint.h>
+
+#include "common/err.h"
+
+struct datadir {
+	int fd, wal_fd, spare_fd, tmp_fd;
+	char path[4096 - 64];
+	uint8_t uuid[16];
+	uint32_t timeline, stores;
+	bool created;                  /* made by this datadir_open */
+};
+
+/* Open, making what is missing. stores is used when the directory is new, else
+ * what it was made with stands. EG_E_VALIDATION when the SUPERBLOCK is damaged or
+ * of a newer format. */
+enum err datadir_open(struct datadir *d, const char *path, uint32_t stores, struct fault *f) EG_MUST_USE;
+void datadir_close(struct datadir *d);
+
+/* Start LSNs of the segments in wal/, sorted; the caller frees the array. */
+enum err datadir_segments(const struct datadir *d, uint64_t **start_lsns, unsigned *n, struct fault *f) EG_MUST_USE;
+void datadir_segment_name(char out[32], uint64_t start_lsn);
+
+#endif

@@ -1,0 +1,37 @@
+/* The writer's side of the lanes: take entries in the order they were published.
+ *
+ * A round reads the time first, then all heads, takes what is older than that
+ * time and merges it by stamp, so that no dead worker's old change can overtake a
+ * client's newer one. Entries are checked here (sizes, sequence); what they say
+ * is checked by admission, on copies.
+ */
+#ifndef WAL_LANES_H
+#define WAL_LANES_H
+
+#include "shm/desk.h"
+#include "wal/round.h"
+
+struct lane_reader {
+	uint64_t at;                   /* bytes taken */
+	uint64_t next_seq;
+	uint64_t head;                 /* as seen by this round */
+};
+
+struct lanes {
+	struct desks *desks;
+	struct lane_reader readers[EG_DESKS_MAX][EG_LANES_MAX];
+};
+
+/* Begin where the last writer had answered. */
+void lanes_open(struct lanes *l, struct desks *d);
+
+/* Fill the round's entries. An entry that must be alone in its round (about a
+ * space) ends the round before it, or is the only one. Returns their number. */
+unsigned lanes_gather(struct lanes *l, struct round *r);
+
+/* Is anything published that has not been taken? */
+bool lanes_pending(const struct lanes *l);
+/* Has everything that this desk published been taken and answered? */
+bool lanes_drained(const struct lanes *l, unsigned desk);
+
+#endif

@@ -1,0 +1,194 @@
+/* Scanning the log, see the header. */
+#include "wal/scan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+
+struct walk {
+	const struct datadir *dir;
+	uint64_t from, expected;       /* next LSN that must come, 0 = not known yet */
+	scan_fn *fn;
+	void *arg;
+	struct scan *scan;
+	struct fault *f;
+};
+
+static void tail_add(struct scan_tail *t, const struct group_header *g)
+{
+	if (t->bytes + g->bytes > t->cap) {
+		size_t cap = (t->bytes + g->bytes) * 2;
+		uint8_t *bigger = aligned_alloc(64, cap);
+
+		EG_ASSERT(bigger != NULL);
+		if (t->bytes > 0)
+			memcpy(bigger, t->groups, t->bytes);
+		free(t->groups);
+		t->groups = bigger;
+		t->cap = cap;
+	}
+	memcpy(t->groups + t->bytes, g, g->bytes);
+	t->bytes += g->bytes;
+}
+
+/* Forget groups that a witness says are durable. */
+static void tail_trim(struct scan_tail *t, uint64_t durable_lsn)
+{
+	size_t at = 0;
+
+	while (at < t->bytes) {
+		const struct group_header *g = (const struct group_header *)(const void *)(t->groups + at);
+
+		if (g->first_lsn + g->n_records > durable_lsn + 1)
+			break;
+		at += g->bytes;
+	}
+	memmove(t->groups, t->groups + at, t->bytes - at);
+	t->bytes -= at;
+}
+
+static enum err walk_group(struct walk *w, const struct segment_reader *s, const struct group_header *g,
+                           uint64_t next_start)
+{
+	const struct record *r = NULL;
+
+	if (g->durable_lsn > w->scan->durable_lsn)
+		w->scan->durable_lsn = g->durable_lsn;
+	tail_trim(&w->scan->tail, w->scan->durable_lsn);
+	if (next_start == UINT64_MAX)
+		tail_add(&w->scan->tail, g);
+	while ((r = group_next(g, r)) != NULL && r->lsn < next_start) {
+		enum err e = EG_E_OK;
+
+		if (w->expected != 0 && r->lsn != w->expected)
+			return err_set(w->f, EG_E_VALIDATION, NULL, NULL,
+			               "the log is damaged: LSN %llu follows %llu in the segment from %llu",
+			               (unsigned long long)r->lsn, (unsigned long long)w->expected - 1,
+			               (unsigned long long)s->header.start_lsn);
+		w->expected = r->lsn + 1;
+		w->scan->last_lsn = r->lsn;
+		if (r->lsn >= w->from) {
+			w->scan->records++;
+			e = w->fn(w->arg, r, &s->header, w->f);
+		}
+		if (e != EG_E_OK)
+			return e;
+	}
+	w->scan->last_crc = g->crc;
+	return EG_E_OK;
+}
+
+/* What the end of a segment means. */
+static enum err judge_end(struct walk *w, struct segment_reader *s, enum err why, const struct fault *reason,
+                          uint64_t next_start)
+{
+	uint64_t lsn = w->expected ? w->expected : s->header.start_lsn;
+
+	if (next_start != UINT64_MAX && lsn < next_start)
+		return err_set(w->f, EG_E_VALIDATION, NULL, NULL,
+		               "the log is damaged: LSN %llu to %llu are missing (segment from %llu, %s)",
+		               (unsigned long long)lsn, (unsigned long long)next_start - 1,
+		               (unsigned long long)s->header.start_lsn,
+		               why == EG_E_OK ? "it ends early" : reason->message);
+	if (next_start != UINT64_MAX)
+		return EG_E_OK;
+	w->scan->last_start = s->header.start_lsn;
+	w->scan->last_used = s->offset;
+	w->scan->blank = why == EG_E_OK;
+	if (segment_has_witness(s, lsn))
+		return err_set(w->f, EG_E_VALIDATION, NULL, NULL,
+		               "the log is damaged: LSN %llu and later were durable and cannot be read"
+		               " (segment from %llu, %s)", (unsigned long long)lsn,
+		               (unsigned long long)s->header.start_lsn,
+		               why == EG_E_OK ? "a blank block" : reason->message);
+	if (why != EG_E_OK)
+		LOG_WARN("log: the tail after LSN %llu is torn and cut (segment from %llu, %s)",
+		         (unsigned long long)lsn - 1, (unsigned long long)s->header.start_lsn, reason->message);
+	return EG_E_OK;
+}
+
+static enum err walk_segment(struct walk *w, struct segment_reader *s, uint64_t next_start)
+{
+	const struct group_header *g;
+	struct fault reason = { 0 };
+	enum err why, e = EG_E_OK;
+
+	if (w->expected != 0 && s->header.start_lsn > w->expected)
+		return err_set(w->f, EG_E_VALIDATION, NULL, NULL,
+		               "the log is damaged: LSN %llu to %llu are in no segment",
+		               (unsigned long long)w->expected, (unsigned long long)s->header.start_lsn - 1);
+	/* A rewritten tail begins below what was read: it says the same again. */
+	if (w->expected == 0 || s->header.start_lsn < w->expected)
+		w->expected = s->header.start_lsn;
+	/* The segment before was synced before this one was made. */
+	if (s->header.start_lsn > w->scan->durable_lsn + 1)
+		w->scan->durable_lsn = s->header.start_lsn - 1;
+	w->scan->tail.bytes = 0;
+	while (e == EG_E_OK && (g = segment_next(s, &why, &reason)) != NULL) {
+		if (g->first_lsn >= next_start)
+			break;
+		e = walk_group(w, s, g, next_start);
+	}
+	if (e == EG_E_OK && w->expected < next_start)
+		e = judge_end(w, s, why, &reason, next_start);
+	w->scan->log_bytes += s->offset;
+	w->scan->last_number = s->header.number;
+	if (s->header.incarnation > w->scan->incarnation)
+		w->scan->incarnation = s->header.incarnation;
+	if (w->expected == s->header.start_lsn)
+		w->scan->last_crc = s->header.prev_crc;
+	return e;
+}
+
+static enum err walk_file(struct walk *w, uint64_t start, uint64_t next_start)
+{
+	char name[32], path[4200];
+	struct segment_reader s;
+	enum err e;
+
+	datadir_segment_name(name, start);
+	snprintf(path, sizeof path, "%s/wal/%s", w->dir->path, name);
+	e = segment_open(&s, path, w->f);
+	if (e != EG_E_OK)
+		return e;
+	if (memcmp(s.header.uuid, w->dir->uuid, sizeof s.header.uuid) != 0 || s.header.start_lsn != start)
+		e = err_set(w->f, EG_E_VALIDATION, NULL, NULL, "%s belongs to another data directory or place", path);
+	else
+		e = walk_segment(w, &s, next_start);
+	segment_close(&s);
+	return e;
+}
+
+enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg,
+                  struct scan *s, struct fault *f)
+{
+	struct walk w = { .dir = d, .from = from, .fn = fn, .arg = arg, .scan = s, .f = f };
+	uint64_t *starts;
+	unsigned n;
+	enum err e;
+
+	memset(s, 0, sizeof *s);
+	e = datadir_segments(d, &starts, &n, f);
+	if (e == EG_E_OK && n > 0 && starts[0] > from)
+		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "the log begins at LSN %llu, but %llu is needed",
+		            (unsigned long long)starts[0], (unsigned long long)from);
+	s->segments = n;
+	for (unsigned i = 0; i < n && e == EG_E_OK; i++) {
+		/* What lies wholly before `from` is not read, but for the last one. */
+		if (i + 1 < n && starts[i + 1] <= from)
+			continue;
+		e = walk_file(&w, starts[i], i + 1 < n ? starts[i + 1] : UINT64_MAX);
+	}
+	free(starts);
+	if (e == EG_E_OK && w.expected != 0 && s->last_lsn == 0)
+		s->last_lsn = w.expected - 1;
+	return e;
+}
+
+void scan_free(struct scan *s)
+{
+	free(s->tail.groups);
+	memset(&s->tail, 0, sizeof s->tail);
+}

@@ -1,0 +1,41 @@
+/* Scanning the log at start: every valid record from an LSN on, in order, and
+ * what is wrong with the end.
+ *
+ * A later segment supersedes an older one from its start LSN. The first place
+ * that is no valid group is a torn tail (an unacknowledged commit that did not
+ * finish) unless something shows that it held durable records: a later group's
+ * witness, or a later segment that starts behind it. Then it is rot, and the
+ * start is refused with the LSN range.
+ */
+#ifndef WAL_SCAN_H
+#define WAL_SCAN_H
+
+#include "wal/datadir.h"
+#include "wal/segment.h"
+
+struct scan_tail { uint8_t *groups; size_t bytes, cap; };  /* whole groups, one after another */
+
+struct scan {
+	uint64_t last_lsn;             /* of the last valid record, 0 = none */
+	uint64_t durable_lsn;          /* up to here surely on stable storage */
+	uint64_t last_number;
+	uint32_t last_crc;             /* of the last valid group */
+	uint32_t incarnation;          /* highest met */
+	unsigned segments;
+	uint64_t log_bytes;            /* used */
+	uint64_t records;              /* handed to the callback */
+	struct scan_tail tail;         /* groups of the last segment that may not be durable */
+	uint64_t last_start;           /* start LSN of the last segment */
+	uint64_t last_used;            /* its used bytes; nothing but zeros follows if `blank` */
+	bool blank;
+};
+
+typedef enum err scan_fn(void *arg, const struct record *r, const struct segment_header *h, struct fault *f);
+
+/* Call fn for each record from `from` on. EG_E_VALIDATION: rot or a gap, with the
+ * LSN range in the message. The caller frees with scan_free. */
+enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg,
+                  struct scan *s, struct fault *f) EG_MUST_USE;
+void scan_free(struct scan *s);
+
+#endif

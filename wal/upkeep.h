@@ -1,0 +1,34 @@
+/* Upkeep: what the wal process does between rounds, at most once a second or when
+ * it is idle: heartbeat, reclaiming, access events, dead desks, configuration.
+ */
+#ifndef WAL_UPKEEP_H
+#define WAL_UPKEEP_H
+
+#include "shm/heritage.h"
+#include "wal/admit.h"
+#include "wal/append.h"
+#include "wal/lanes.h"
+
+struct writer {                        /* the whole wal process */
+	const struct heritage *heritage;
+	const struct config *config;   /* reload-safe keys are read from here */
+	struct config *reloaded;       /* what config points to after a reload, owned */
+	struct desks *desks;
+	struct datadir dir;
+	struct store_writer store;
+	struct append append;
+	struct appliers appliers;
+	struct admit admit;
+	struct lanes lanes;
+	enum config_sync sync_mode;    /* fixed at start */
+	uint32_t generation;           /* of the configuration in force */
+	bool read_only;
+	int64_t unsynced_since_ns;     /* 0 = nothing unsynced */
+	int64_t next_upkeep_ns;
+	uint64_t cpu_ns, read_bytes;   /* counted so far */
+};
+
+/* busy: a round was just run, so only what is due now is done. */
+void upkeep(struct writer *w, bool busy);
+
+#endif

@@ -1,0 +1,340 @@
+/* The wal process, see the header. Threads: the log thread (this one, comm
+ * eg-wal) runs rounds; apply threads apply and answer (appliers.c); one thread
+ * makes spare segments (spares.c). What it guarantees: an answer is sent when the
+ * change is in the log in its mode and visible. If it dies, the master starts
+ * another one on the same desk; workers keep answering recalls meanwhile.
+ */
+#include "wal/writer.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/io.h"
+#include "common/log.h"
+#include "shm/metrics.h"
+#include "shm/reclaim_write.h"
+#include "shm/slot_write.h"
+#include "wal/admit.h"
+#include "wal/append.h"
+#include "wal/lanes.h"
+#include "wal/recover.h"
+#include "wal/upkeep.h"
+
+static volatile sig_atomic_t asked_stop, asked_reopen;
+static int bell_fd = -1;
+
+static void on_signal(int number)
+{
+	int saved = errno;
+	uint64_t one = 1;
+	ssize_t n;
+
+	if (number == SIGUSR1)
+		asked_reopen = 1;
+	else
+		asked_stop = 1;
+	n = write(bell_fd, &one, sizeof one);
+	(void)n;                           /* full means rung already */
+	errno = saved;
+}
+
+static void catch_signals(int bell)
+{
+	struct sigaction act = { .sa_handler = on_signal };
+
+	bell_fd = bell;
+	sigemptyset(&act.sa_mask);
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGINT, &act, NULL);
+	sigaction(SIGQUIT, &act, NULL);
+	sigaction(SIGUSR1, &act, NULL);
+}
+
+/* ---- one round ---------------------------------------------------------------- */
+
+static enum err append_change(struct writer *w, struct change *c, struct fault *f)
+{
+	struct record *to;
+	enum err e = append_record(&w->append, &c->head, &to, f);
+
+	if (e != EG_E_OK)
+		return e;
+	memcpy(to + 1, c->payload, c->head.bytes - sizeof *to);
+	append_done(&w->append, to);
+	c->plan.record = to;
+	return EG_E_OK;
+}
+
+static bool must_sync(const struct writer *w, const struct round *r)
+{
+	if (w->sync_mode == CONFIG_SYNC_IMMEDIATE)
+		return true;
+	for (unsigned i = 0; i < r->n_entries; i++)
+		if (r->entries[i].flags & EG_SUBMIT_DURABLE)
+			return true;
+	return false;
+}
+
+/* Put the admitted changes into the log, as durable as the mode says. */
+static enum err log_round(struct writer *w, struct round *r, struct fault *f)
+{
+	int64_t began = clock_mono_ns();
+	enum err e = EG_E_OK;
+
+	round_reserve_buffer(r, w->append.spares.bytes);
+	append_begin(&w->append, r->buf, r->cap);
+	for (size_t i = 0; i < r->n_changes && e == EG_E_OK; i++)
+		e = append_change(w, &r->changes[i], f);
+	if (e == EG_E_OK)
+		e = append_write(&w->append, f);
+	r->durable = must_sync(w, r);
+	if (e == EG_E_OK && r->durable)
+		e = append_sync(&w->append, f);
+	if (e == EG_E_OK)
+		r->last_lsn = w->append.next_lsn - 1;
+	metric_observe_ns(M_WAL_FLUSH, (uint64_t)(clock_mono_ns() - began));
+	metric_add(M_WAL_ROUNDS, 1);
+	return e;
+}
+
+/* The log failed. Nothing of the round was written: take it back. Something was:
+ * the next writer finds it in the log, so let it start from there. */
+static void log_failed(struct writer *w, struct round *r, uint64_t first_lsn, const struct fault *f)
+{
+	bool written = w->append.written > 0 || w->append.header.start_lsn > first_lsn;
+
+	LOG_ERROR("%s", f->message);
+	if (f->err != EG_E_NO_STORAGE || written) {
+		w->read_only = true;
+		atomic_store(&desk_wal(w->desks)->state, EG_WAL_READ_ONLY);
+		LOG_ERROR("the store is read-only until the wal process is restarted; recalls go on");
+	}
+	w->append.next_lsn = first_lsn;
+	append_begin(&w->append, NULL, 0);
+	admit_undo(&w->admit, r, f->err == EG_E_NO_STORAGE ? EG_E_NO_STORAGE : EG_E_READ_ONLY);
+}
+
+static void refuse_round(struct writer *w, struct round *r)
+{
+	for (unsigned i = 0; i < r->n_entries; i++)
+		r->entries[i].err = EG_E_READ_ONLY;
+	admit_undo(&w->admit, r, EG_E_READ_ONLY);
+}
+
+static void publish_words(struct writer *w)
+{
+	struct wal_page *page = desk_wal(w->desks);
+
+	atomic_store_explicit(&page->lsn, w->append.next_lsn - 1, memory_order_release);
+	atomic_store_explicit(&page->durable_lsn, w->append.durable_lsn, memory_order_release);
+	atomic_store_explicit(&page->segments, w->append.segments, memory_order_relaxed);
+	atomic_store_explicit(&page->log_bytes, w->append.log_bytes, memory_order_relaxed);
+	if (!w->append.unsynced)
+		w->unsynced_since_ns = 0;
+	else if (w->unsynced_since_ns == 0)
+		w->unsynced_since_ns = clock_mono_ns();
+	atomic_store_explicit(&page->unsynced_since_ns, (uint64_t)w->unsynced_since_ns, memory_order_relaxed);
+}
+
+static void finish_round(struct writer *w, struct round *r)
+{
+	uint64_t first_lsn = w->append.next_lsn;
+	struct fault f;
+	enum err e = EG_E_OK;
+
+	if (r->n_changes > 0) {
+		e = log_round(w, r, &f);
+		if (e == EG_E_OK)
+			admit_logged(&w->admit, r);
+		else
+			log_failed(w, r, first_lsn, &f);
+	} else {
+		/* Answers that rest on what is in the log already are as durable as it is. */
+		r->durable = !w->append.unsynced;
+	}
+	publish_words(w);
+	appliers_run(&w->appliers, r);
+}
+
+/* Take what the lanes hold; false when there was nothing. */
+static bool run_round(struct writer *w)
+{
+	struct round *r = appliers_round(&w->appliers);
+
+	round_begin(r);
+	if (lanes_gather(&w->lanes, r) == 0) {
+		r->busy = false;
+		return false;
+	}
+	if (w->read_only) {
+		refuse_round(w, r);
+	} else {
+		for (unsigned i = 0; i < r->n_entries; i++)
+			admit_entry(&w->admit, r, &r->entries[i], i);
+	}
+	finish_round(w, r);
+	return true;
+}
+
+/* ---- sleeping and stopping ------------------------------------------------------ */
+
+static int sleep_ms(const struct writer *w)
+{
+	int64_t now = clock_mono_ns(), until = w->next_upkeep_ns;
+
+	if (w->unsynced_since_ns != 0) {
+		int64_t due = w->unsynced_since_ns + w->config->wal_flush_interval_ms * 1000000;
+
+		until = due < until ? due : until;
+	}
+	return until <= now ? 0 : (int)((until - now + 999999) / 1000000);
+}
+
+static void wait_for_work(struct writer *w)
+{
+	struct desk_header *h = desk_header(w->desks, EG_DESK_WAL);
+	struct pollfd p = { .fd = w->desks->bell[EG_DESK_WAL], .events = POLLIN };
+	int ms = sleep_ms(w);
+
+	atomic_store_explicit(&h->sleeping, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (ms > 0 && !lanes_pending(&w->lanes) && !asked_stop)
+		(void)poll(&p, 1, ms);
+	atomic_store_explicit(&h->sleeping, 0, memory_order_relaxed);
+	(void)desk_hush(w->desks);
+}
+
+static void sync_when_due(struct writer *w, bool now)
+{
+	struct fault f;
+
+	if (w->unsynced_since_ns == 0 || w->read_only)
+		return;
+	if (!now && clock_mono_ns() < w->unsynced_since_ns + w->config->wal_flush_interval_ms * 1000000)
+		return;
+	if (append_sync(&w->append, &f) != EG_E_OK) {
+		LOG_ERROR("%s; the store is read-only until the wal process is restarted", f.message);
+		w->read_only = true;
+		atomic_store(&desk_wal(w->desks)->state, EG_WAL_READ_ONLY);
+	}
+	publish_words(w);
+}
+
+/* A clean end: nothing is left in the lanes, and the log says so. */
+static void shut_down(struct writer *w)
+{
+	struct round *r;
+	struct change *c;
+
+	while (run_round(w))
+		;
+	appliers_wait(&w->appliers);
+	sync_when_due(w, true);
+	if (!w->read_only) {
+		r = appliers_round(&w->appliers);
+		round_begin(r);
+		c = round_add_change(r);
+		c->head.bytes = sizeof c->head;
+		c->head.type = EG_RECORD_SHUTDOWN;
+		c->head.space = EG_NONE;
+		c->head.stored_us = clock_real_us();
+		c->payload = c->own;
+		w->sync_mode = CONFIG_SYNC_IMMEDIATE;
+		finish_round(w, r);
+	}
+	appliers_close(&w->appliers);
+	admit_close(&w->admit);
+	append_close(&w->append);
+	store_close(&w->store);
+	datadir_close(&w->dir);
+}
+
+/* ---- start ------------------------------------------------------------------------ */
+
+static enum err bootstrap(struct writer *w, struct fault *f)
+{
+	struct round *r = appliers_round(&w->appliers);
+	enum err e = EG_E_OK;
+
+	round_begin(r);
+	for (size_t i = 0; i < w->config->memory_spaces_bootstrap_spaces.n && e == EG_E_OK; i++)
+		e = admit_bootstrap(&w->admit, r, w->config->memory_spaces_bootstrap_spaces.v[i], f);
+	if (e == EG_E_OK)
+		e = admit_bootstrap(&w->admit, r, w->config->memory_spaces_default_space, f);
+	if (e != EG_E_OK)
+		LOG_ERROR("bootstrap_spaces: %s", f->message);
+	finish_round(w, r);
+	return e;
+}
+
+static enum err start(struct writer *w, const struct heritage *h, struct fault *f)
+{
+	struct wal_page *page = desk_wal(h->desks);
+	struct logged logged = { 0 };
+	struct recovered r;
+	enum err e;
+
+	w->heritage = h;
+	w->config = h->config;
+	w->desks = h->desks;
+	w->sync_mode = (enum config_sync)h->config->wal_sync_mode;
+	w->generation = h->config_generation;
+	atomic_store(&page->state, EG_WAL_STARTING);
+	if (atomic_load(&page->epoch) == 0)
+		atomic_store(&page->epoch, 1);
+	e = recover(&w->dir, &w->store, &w->append, &logged, h, &r, f);
+	if (e == EG_E_OK)
+		e = appliers_open(&w->appliers, &w->store, h->desks, (unsigned)h->config->wal_apply_threads, f);
+	if (e != EG_E_OK)
+		return e;
+	atomic_store(&page->recovered_records, r.records);
+	atomic_store(&page->recovery_ns, r.ns);
+	admit_open(&w->admit, &w->store, &w->appliers, w->config, w->append.spares.bytes);
+	w->admit.logged = logged;
+	lanes_open(&w->lanes, h->desks);
+	publish_words(w);
+	return bootstrap(w, f);
+}
+
+int wal_main(const struct heritage *h)
+{
+	static struct writer w;            /* large; one a process */
+	struct fault f;
+	enum err e;
+
+	catch_signals(h->desks->bell[EG_DESK_WAL]);
+	metrics_attach(h->desks);
+	e = start(&w, h, &f);
+	if (e != EG_E_OK) {
+		LOG_ERROR("%s", f.message);
+		return e == EG_E_VALIDATION ? EX_DATAERR : EX_TEMPFAIL;
+	}
+	atomic_store(&desk_wal(h->desks)->state, EG_WAL_RUNNING);
+	atomic_store(&desk_header(h->desks, EG_DESK_WAL)->config_generation, w.generation);
+	atomic_store(&desk_header(h->desks, EG_DESK_WAL)->ready, 1);
+	desk_ring_always(h->desks, EG_DESK_MASTER);
+	for (unsigned k = EG_DESK_FIRST; k < h->desks->n; k++)
+		desk_ring_always(h->desks, k); /* those who wait for the store */
+	while (!asked_stop && getppid() == h->parent_pid) {
+		bool busy = run_round(&w);
+
+		sync_when_due(&w, false);
+		if (asked_reopen) {
+			asked_reopen = 0;
+			if (log_reopen() != EG_E_OK)
+				LOG_ERROR("the log file cannot be opened again: %s", strerror(errno));
+		}
+		upkeep(&w, busy);
+		if (!busy)
+			wait_for_work(&w);
+	}
+	shut_down(&w);
+	LOG_INFO("the wal process ends; the log is complete up to LSN %llu",
+	         (unsigned long long)atomic_load(&desk_wal(h->desks)->lsn));
+	return EX_OK;
+}
