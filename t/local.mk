@@ -63,6 +63,18 @@ EXTRA_DIST += \
 
 # ---- the program engram ----
 TFILES += t/man_client.t t/client_http.t
+EXTRA_DIST += t/lib/Texts.pm
+
+# Imports 100,000 texts and looks for them, through kill and restart. The small
+# version of the same test is part of make check.
+IMPORT_TEXTS = $(abs_top_srcdir)/../shared/data/ann/use512.base.txt
+check-import: all-am check-tools
+	@export ENGRAM_IMPORT=full ENGRAM_IMPORT_TEXTS='$(IMPORT_TEXTS)'; \
+	list='t/import.t'; $(RUN_TESTS)
+
+.PHONY: check-import
+# Not run by make check before there is a server: make check-import, prove t/client.t
+EXTRA_DIST += t/client.t t/import.t
 
 # The JSON parser under clang's libFuzzer; not part of make check.
 FUZZ_JSON = t/fuzz/json.c t/unit/common_json_twin.c t/unit/common_json_jansson.c \
