@@ -250,10 +250,8 @@ void buf_json_double(struct buf *b, double v)
 		buf_putc(b, '-');
 	/* An integer below 2^53 divided by an exact power of ten is rounded
 	 * correctly, so it reads back. The first such power is the shortest. */
-	for (int k = 0; k <= 15 && a < 1e15; k++) {
-		m = nearbyint(a * tens[k]);
-		if (m >= 9007199254740992.)
-			break;
+	for (int k = 0; k <= 15 && a * tens[k] < 9007199254740992.; k++) {
+		m = (double)(uint64_t)(a * tens[k] + .5);
 		if (m / tens[k] == a) {
 			put_decimal(b, (uint64_t)m, -k);
 			return;
@@ -284,11 +282,9 @@ void buf_json_float(struct buf *b, float v)
 	EG_ASSERT(isfinite(v));
 	if (signbit(v))
 		buf_putc(b, '-');
-	for (int k = 0; k <= 20 && a < 1e9f; k++) {
-		double m = nearbyint((double)a * tens[k]);
+	for (int k = 0; k <= 20 && (double)a * tens[k] < 1e9; k++) {
+		double m = (double)(uint64_t)((double)a * tens[k] + .5);
 
-		if (m >= 1e9)
-			break;
 		if (a == 0 || (m > 0 && narrows(m / tens[k], a))) {
 			put_decimal(b, (uint64_t)m, -k);
 			return;

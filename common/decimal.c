@@ -24,35 +24,42 @@ static inline bool digit(const char *s, const char *end)
 	return s < end && (unsigned char)(*s - '0') < 10;
 }
 
-/* Eight ASCII digits at s: all of them? Their value: pairs, fours, eights. */
-static inline bool eight(const char *s, uint64_t *value)
+/* How many of the eight bytes at s, from the first on, are digits; *value is
+ * what these say: pairs, fours, eights, all in one register. */
+static inline unsigned eight(const char *s, uint64_t *value)
 {
-	uint64_t w;
+	const uint64_t sixes = UINT64_C(0x0606060606060606), high = UINT64_C(0xf0f0f0f0f0f0f0f0);
+	uint64_t w, other;
+	unsigned n = 8;
 
 	memcpy(&w, s, 8);
-	if (((w & (w + UINT64_C(0x0606060606060606))) & UINT64_C(0xf0f0f0f0f0f0f0f0)) !=
-	    UINT64_C(0x3030303030303030))
-		return false;
-	w -= UINT64_C(0x3030303030303030);
+	w ^= UINT64_C(0x3030303030303030);              /* digits: 0 to 9 */
+	other = (w | ((w & ~high) + sixes)) & high;
+	if (other != 0) {
+		n = (unsigned)__builtin_ctzll(other) / 8;
+		w = n == 0 ? 0 : w << (64 - 8 * n);     /* as with zeros in front */
+	}
 	w = w * 10 + (w >> 8);
 	*value = ((w & UINT64_C(0x000000ff000000ff)) * (100 + (UINT64_C(1000000) << 32)) +
 	          (w >> 16 & UINT64_C(0x000000ff000000ff)) * (1 + (UINT64_C(10000) << 32))) >> 32;
-	return true;
+	return n;
 }
 
-/* Digits from s on into d->mantissa; *n counts significant ones. The caller
- * accounts for the decimal point. Returns the first byte that is no digit. */
-static const char *digits(const char *s, const char *end, struct decimal *d, unsigned *n)
+/* Digits from s on into d->mantissa; *n counts those in it. The caller accounts
+ * for the decimal point. Returns the first byte that is no digit. */
+static inline const char *digits(const char *s, const char *end, struct decimal *d, unsigned *n)
 {
+	static const uint64_t scale[9] = { 1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000 };
 	uint64_t v;
 
-	if (*n == 0)
-		while (s < end && *s == '0')
-			s++;
-	while (end - s >= 8 && *n <= MANTISSA_DIGITS - 8 && eight(s, &v)) {
-		d->mantissa = d->mantissa * 100000000 + v;
-		*n += 8;
-		s += 8;
+	while (end - s >= 8 && *n <= MANTISSA_DIGITS - 8) {
+		unsigned more = eight(s, &v);
+
+		d->mantissa = d->mantissa * scale[more] + v;
+		*n += more;
+		s += more;
+		if (more < 8)
+			return s;
 	}
 	for (; digit(s, end); s++) {
 		if (*n < MANTISSA_DIGITS) {
@@ -184,7 +191,7 @@ float decimal_float(const struct decimal *d)
 	double v;
 	float f;
 
-	if (d->exp10 >= -TENS && d->exp10 <= TENS) {
+	if (!d->inexact && d->exp10 >= -TENS && d->exp10 <= TENS) {
 		v = (double)d->mantissa;
 		v = d->exp10 < 0 ? v / tens[-d->exp10] : v * tens[d->exp10];
 		f = (float)(v * (1 + slack));

@@ -13,11 +13,11 @@
 
 struct decimal {
 	const char *begin, *end;   /* the token */
-	uint64_t mantissa;         /* the first digits, at most 19 */
+	uint64_t mantissa;         /* the first digits, at most 19, leading zeros included */
 	int64_t exp10;             /* value = mantissa * 10^exp10, but for dropped digits */
 	bool negative;
 	bool integer;              /* no fraction, no exponent */
-	bool inexact;              /* digits beyond the 19th were dropped */
+	bool inexact;              /* a digit beyond the 19th, not 0, was dropped */
 };
 
 /* Read a number at s, as far as it goes. NULL: fine; else what was expected,
