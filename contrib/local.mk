@@ -19,3 +19,13 @@ engram_SOURCES = contrib/client/main.c contrib/client/client.h \
 	contrib/client/lines.h contrib/client/lines.c contrib/client/import.c \
 	contrib/client/export.c contrib/client/status.c
 engram_LDADD = $(COMMON_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
+
+# ---- bench: vector kernels; built by `make bench`, not installed ----
+EXTRA_PROGRAMS = contrib/bench/kernels
+contrib_bench_kernels_SOURCES = contrib/bench/kernels.c
+contrib_bench_kernels_LDADD = $(COMMON_LIBS)
+CLEANFILES += $(EXTRA_PROGRAMS)
+
+bench: $(EXTRA_PROGRAMS)
+
+.PHONY: bench
