@@ -12,7 +12,10 @@ libmaster_a_SOURCES = \
 	master/sockets.h master/sockets.c master/files.h master/files.c \
 	master/title.h master/title.c
 
-EXTRA_DIST += master/main.c master/kinds.c
+# The product.
+sbin_PROGRAMS += engram-server
+engram_server_SOURCES = master/main.c master/kinds.c
+engram_server_LDADD = libmaster.a $(MASTER_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
 
 # Tests: without the product's table, so without the rooms below.
 MASTER_TEST_LIBS = libmaster.a $(SHM_LIBS) $(EVENT_LIBS) $(MHD_LIBS) $(PROTOBUF_C_LIBS) $(ZSTD_LIBS) \
