@@ -36,6 +36,10 @@ t_unit_common_json_SOURCES = t/unit/common_json.c t/unit/common_json_twin.h \
 	t/unit/common_json_twin.c t/unit/common_json_jansson.c
 t_unit_common_json_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_common_json_LDADD = $(COMMON_LIBS) $(CMOCKA_LIBS) $(JANSSON_LIBS)
+UNIT += t/unit/mind_embed
+t_unit_mind_embed_SOURCES = t/unit/mind_embed.c
+t_unit_mind_embed_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_mind_embed_LDADD = $(MIND_LIBS) $(CMOCKA_LIBS)
 
 # configuration, log, clock
 UNIT += t/unit/common_config
