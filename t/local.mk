@@ -66,7 +66,7 @@ EXTRA_DIST += \
 	t/data/seed-snippets/13.toml t/data/seed-snippets/14.toml t/data/seed-snippets/15.toml
 
 # ---- the program engram ----
-TFILES += t/man_client.t t/client_http.t
+TFILES += t/man_client.t t/client_http.t t/wal_dump.t
 EXTRA_DIST += t/lib/Texts.pm
 
 # Imports 100,000 texts and looks for them, through kill and restart. The small
