@@ -97,7 +97,7 @@ bool json_leave(struct json *p, unsigned depth) EG_MUST_USE;
  * filled when an item is no number, is not finite as f32, or there are too
  * many (the parser is then inside the array: json_leave goes on behind it);
  * EG_E_REQUEST for broken JSON (the parser's error).
- * About 8 ns for a number of nine digits. */
+ * About 13 ns for a number of nine digits, 15 for one of seventeen. */
 enum err json_floats(struct json *p, float *out, size_t max, size_t *n, struct fault *f) EG_MUST_USE;
 
 /* Was the latest token an error? Then nothing more comes. */
