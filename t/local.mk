@@ -95,6 +95,18 @@ fuzz-json:
 
 .PHONY: fuzz-json
 
+# requests, routes, pools
+UNIT += t/unit/api_guard t/unit/api_target t/unit/workers_pool
+t_unit_api_guard_SOURCES = t/unit/api_guard.c
+t_unit_api_guard_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_api_guard_LDADD = $(API_LIBS) $(CMOCKA_LIBS)
+t_unit_api_target_SOURCES = t/unit/api_target.c
+t_unit_api_target_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_api_target_LDADD = $(API_LIBS) $(CMOCKA_LIBS)
+t_unit_workers_pool_SOURCES = t/unit/workers_pool.c
+t_unit_workers_pool_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_workers_pool_LDADD = $(WORKERS_LIBS) $(CMOCKA_LIBS)
+
 # ---- the frame: it comes last ----
 UNIT +=
 TFILES +=

@@ -356,9 +356,9 @@ static bool give_up(struct conn *c, size_t n)
 
 	if (n == sizeof c->loop->head) {
 		if (memchr(c->loop->head, '\n', n))
-			err_set(&f, EG_E_HEADERS, "headers", "16 KiB", "the request line and headers are larger than 16 KiB");
+			err_set(&f, EG_E_HEADERS, "headers", "12 KiB", "the request line and headers are larger than 12 KiB");
 		else
-			err_set(&f, EG_E_URI, "target", "16 KiB", "the request line is longer than 16 KiB");
+			err_set(&f, EG_E_URI, "target", "12 KiB", "the request line is longer than 12 KiB");
 		refuse_head(c, &f);
 		return true;
 	}

@@ -28,7 +28,7 @@
 enum phase { PHASE_HEAD, PHASE_BODY, PHASE_AWAY, PHASE_READY, PHASE_ANSWERED };
 
 enum {
-	LIBRARY_BYTES = EG_HEAD_BYTES + 8 * 1024,      /* its memory for a connection: the head and records of it */
+	LIBRARY_BYTES = 16 * 1024,           /* its memory for a connection: the head and its records; it wipes all of it each time */
 	READ_BYTES = 4096,             /* growth of the library's read buffer */
 	ARENA_FIRST = 16 * 1024,
 	ARENA_SPARE = 64 << 20,        /* beside four times the largest body */

@@ -62,7 +62,7 @@ struct service {
 
 /* Request line and headers; beyond: 414 or 431. Also the library's memory for a
  * connection, which its own records share: so somewhat more there. */
-enum { EG_HEAD_BYTES = 16 * 1024 };
+enum { EG_HEAD_BYTES = 12 * 1024 };
 
 struct loop {
 	struct service *service;
