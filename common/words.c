@@ -369,11 +369,12 @@ static void sort(uint64_t *v, size_t n)
 void words_terms(struct words *w, const char *text, size_t len, struct terms *out)
 {
 	uint64_t *v = w->packed;
-	size_t all = 0, n = 0;
+	size_t all = 0, n = 0, length = 0;
 	struct word word;
 
 	words_begin(w, text, len);
 	while (words_next(w, &word)) {
+		length++;
 		if (word.stop)
 			continue;
 		EG_ASSERT(all < w->max_bytes);
@@ -387,5 +388,5 @@ void words_terms(struct words *w, const char *text, size_t len, struct terms *ou
 			i++;
 		v[n] = v[from] | (i - from < WORDS_TF_MAX ? i - from : WORDS_TF_MAX);
 	}
-	*out = (struct terms){ .packed = v, .n = n, .length = (uint32_t)all };
+	*out = (struct terms){ .packed = v, .n = n, .length = (uint32_t)length };
 }

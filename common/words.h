@@ -61,7 +61,7 @@ bool words_next(struct words *w, struct word *word);
 struct terms {
 	const uint64_t *packed;    /* ascending by term, each term once; valid until the next words_ call */
 	size_t n;                  /* distinct terms */
-	uint32_t length;           /* all terms, repeated ones too: BM25's document length */
+	uint32_t length;           /* all words, stop words and repeated ones too: BM25's document length */
 };
 
 void words_terms(struct words *w, const char *text, size_t len, struct terms *out);

@@ -50,7 +50,7 @@ struct record {
 	uint16_t n_tags;
 	uint32_t n_terms;          /* distinct */
 	uint32_t packed_bytes;
-	uint32_t length;           /* terms with repetitions: BM25's document length */
+	uint32_t length;           /* words with repetitions: BM25's document length */
 	float confidence;
 	uint32_t raw_bytes;        /* content and metadata, as taken in */
 	int64_t observed_us;       /* event time */

@@ -10,6 +10,16 @@ TFILES += t/house_layers.t t/house_size.t t/house_headers.t t/house_words.t \
 EXTRA_DIST += t/house_tables.t t/house_listed.t
 EXTRA_DIST += t/lib/Engram.pm t/lib/House.pm t/lib/Tally.pm t/lib/fake_server t/with_server
 
+# the mind
+UNIT += t/unit/mind_rank
+t_unit_mind_rank_SOURCES = t/unit/mind_rank.c
+t_unit_mind_rank_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_mind_rank_LDADD = $(MIND_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/mind_filter
+t_unit_mind_filter_SOURCES = t/unit/mind_filter.c
+t_unit_mind_filter_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_mind_filter_LDADD = $(MIND_LIBS) $(CMOCKA_LIBS)
+
 # bytes, text, vectors
 UNIT += t/unit/common_bytes
 t_unit_common_bytes_SOURCES = t/unit/common_bytes.c

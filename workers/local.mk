@@ -9,6 +9,14 @@ libmind_a_SOURCES += \
 	workers/mind/truth.h workers/mind/truth.c \
 	workers/mind/decay.h workers/mind/decay.c \
 	workers/mind/embed.h workers/mind/embed.c
+libmind_a_SOURCES += \
+	workers/mind/packed.h workers/mind/packed.c \
+	workers/mind/remember.h workers/mind/remember.c \
+	workers/mind/cue.h workers/mind/cue.c \
+	workers/mind/filter.h workers/mind/filter.c \
+	workers/mind/recall.h workers/mind/recall.c \
+	workers/mind/forget.h workers/mind/forget.c \
+	workers/mind/browse.h workers/mind/browse.c
 
 # 5 workers/api: requests, routes, answers.
 noinst_LIBRARIES += libapi.a
@@ -21,6 +29,12 @@ libapi_a_SOURCES = \
 	workers/api/access.h workers/api/access.c \
 	workers/api/health.h workers/api/health.c workers/api/system.c \
 	workers/api/prom.h workers/api/prom.c
+libapi_a_SOURCES += \
+	workers/api/memory_json.h workers/api/memory_json.c \
+	workers/api/memories.h workers/api/memories.c \
+	workers/api/batch.h workers/api/batch.c \
+	workers/api/recall_api.h workers/api/recall_api.c \
+	workers/api/spaces.h workers/api/spaces.c
 
 # 6 workers: what each process is.
 noinst_LIBRARIES += libworkers.a

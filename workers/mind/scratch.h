@@ -14,7 +14,7 @@ struct candidate {
 	struct engram engram;          /* valid within the epoch section */
 	float base;                    /* weighted sum over the cues, see rank.h */
 	float match;                   /* the best over the cues */
-	float cosine;                  /* with the cue's vector, the mean by weight; NAN = none */
+	float cosine;                  /* with the nearest of the cues; NAN = none */
 	float lexical, vector;         /* their terms of base */
 };
 
