@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "shm/ids_write.h"
+#include "shm/node_write.h"
+#include "shm/slot_write.h"
 
 struct space *space_for_write(struct store_writer *w, uint32_t number)
 {
@@ -78,6 +80,10 @@ void space_publish(struct store_writer *w, uint32_t number, const struct space_t
 void space_unreserve(struct store_writer *w, uint32_t number)
 {
 	EG_ASSERT(atomic_load(&space_for_write(w, number)->state) == EG_SPACE_NONE);
+	/* Its memories were taken back before; what was handed to it for them must not
+	 * go to the next space of this number, whose lists begin empty. */
+	slot_free_chunks(w, number);
+	node_free_chunks(w, number);
 	atomic_fetch_sub(&w->ids_pending[EG_SHARDS], 1);
 }
 

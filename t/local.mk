@@ -19,6 +19,7 @@ UNIT += t/unit/mind_filter
 t_unit_mind_filter_SOURCES = t/unit/mind_filter.c
 t_unit_mind_filter_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_mind_filter_LDADD = $(MIND_LIBS) $(CMOCKA_LIBS)
+TFILES += t/memories.t t/recall.t t/spaces.t
 
 # bytes, text, vectors
 UNIT += t/unit/common_bytes

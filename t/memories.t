@@ -140,7 +140,7 @@ subtest 'partial batch' => sub {
 	my $a = $s->post("$base/batch", { memories => [
 		{ id => 'b1', content => 'first' }, { id => 'b2', content => '' }, { id => 'b3', content => 'third', nonsense => [1, { a => 2 }] },
 		7, { id => 'b4', content => 'fourth', tags => ['x'] }, { id => 'b1', content => 'first again' } ] });
-	is($a->{status}, 200, '200') or diag $a->{content};
+	is($a->{status}, 200, 'status 200') or diag $a->{content};
 	my @r = @{$a->{json}{results}};
 	is_deeply([map { $_->{index} } @r], [0 .. 5], 'one result each, in order');
 	is(join('', map { $_->{success} ? 1 : 0 } @r), '100011', 'good ones stored, bad ones not');
@@ -169,7 +169,7 @@ subtest 'atomic batch' => sub {
 subtest 'a batch of many entries' => sub {
 	my $a = $s->post("$base/batch", { memories => [map { { id => "big$_", content => "number $_ of many" } } 1 .. 10000] }, { 'X-Memory-Space' => 'big' });
 	is_deeply([$a->{status}, $a->{json}{stored}, $a->{json}{failed}], [200, 10000, 0], '10,000 memories') or diag substr($a->{content}, 0, 500);
-	is($s->get("$base?limit=1", { 'X-Memory-Space' => 'big' })->{json}{tier_counts}{total}, 10000, 'are there');
+	is($s->get("$base?limit=1", { 'X-Memory-Space' => 'big' })->{json}{tier_counts}{total}, 10000, 'are listed at once');
 };
 
 subtest 'expiry' => sub {

@@ -24,7 +24,7 @@ is($s->post("$base/batch", { memories => \@memories })->{json}{stored}, 5, 'stor
 
 subtest 'words' => sub {
 	my $a = recall({ query => 'barking dogs', explain => JSON::PP::true });
-	is($a->{status}, 200, '200') or diag $a->{content};
+	is($a->{status}, 200, 'status 200') or diag $a->{content};
 	my @r = @{$a->{json}{results}};
 	is($r[0]{id}, 'dog', 'the stem finds it');
 	is_deeply([map { $_->{rank} } @r], [1 .. @r], 'ranks');

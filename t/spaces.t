@@ -34,7 +34,7 @@ subtest 'naming' => sub {
 	like($post->('', { 'X-Memory-Space' => 'two' }, { memory_space_id => 'one' })->{content}, qr/BAD_REQUEST.*space/, 'header and body differ');
 	like($post->('', { 'X-Memory-Space' => 'two', 'X-Memory-Space-Id' => 'one' })->{content}, qr/BAD_REQUEST.*space/, 'two headers differ');
 	is($post->('', { 'X-Memory-Space' => 'No' })->{status}, 400, 'an invalid one');
-	ok(!grep { $_->{id} eq 'two' } @{$s->get('/api/v1/spaces')->{json}{spaces}}, 'a refused request makes no space');
+	ok(!(grep { $_->{id} eq 'two' } @{$s->get('/api/v1/spaces')->{json}{spaces}}), 'a refused request makes no space');
 };
 
 subtest 'apart' => sub {
@@ -96,7 +96,8 @@ subtest 'after a restart' => sub {
 subtest 'without auto_create' => sub {
 	$s->set('memory_spaces.auto_create' => 'false');
 	kill HUP => $s->pid;
-	wait_until { remember('fresh', { content => 'x' })->{status} == 404 } 'a first write makes none';
+	my $n = 0;
+	wait_until { $n++; remember("fresh-$n", { content => 'x' })->{status} == 404 } 'a first write makes none';
 	is(space({ id => 'fresh2' })->{status}, 201, 'POST does');
 	is(remember('fresh2', { content => 'x' })->{status}, 201, 'then writes go there');
 };
