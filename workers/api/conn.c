@@ -21,7 +21,7 @@ enum {
 	PREFACE_BYTES = 3,             /* tell HTTP/2 from HTTP/1 */
 	LINGER_MS = 2000,              /* a refused client may still send */
 	LINGER_READS = 16,             /* per wake-up */
-	TRAFFIC_TICKS = 20,            /* ticks between two looks at the traffic of open connections */
+	TRAFFIC_TICKS = 8,             /* ticks between two looks at the kernel's side of open connections */
 	ACCEPT_PAUSE_MS = 50,
 	TCP_ESTABLISHED = 1,           /* of the kernel's states, which linux/tcp.h does not name */
 };
@@ -135,18 +135,20 @@ static void unlink_conn(struct conn *c)
 	l->n_conns--;
 }
 
-/* Bytes through the socket since the last look, by the kernel's own count. */
-static void count_traffic(struct conn *c)
+/* Bytes through the socket since the last look, by the kernel's own count.
+ * Returns whether the client has ended its side. */
+static bool look(struct conn *c)
 {
 	struct tcp_info info;
 	socklen_t n = sizeof info;
 
 	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n))
-		return;
+		return false;
 	metric_add(M_NET_IN, info.tcpi_bytes_received - c->seen_in);
 	metric_add(M_NET_OUT, info.tcpi_bytes_sent - c->seen_out);
 	c->seen_in = info.tcpi_bytes_received;
 	c->seen_out = info.tcpi_bytes_sent;
+	return info.tcpi_state != TCP_ESTABLISHED;
 }
 
 /* The record goes; the socket is closed by whoever owns it. */
@@ -154,7 +156,7 @@ static void forget(struct conn *c)
 {
 	struct service *s = c->loop->service;
 
-	count_traffic(c);
+	look(c);
 	unlink_conn(c);
 	if (c->peek)
 		event_free(c->peek);
@@ -231,14 +233,26 @@ static void cut(struct conn *c)
 	conn_phase(c, CONN_CUT);
 }
 
+/* libmicrohttpd does not see an end of input that comes within a request line or
+ * header; a connection that is at its end twice in a row, between requests, is dead. */
+static bool is_dead(struct conn *c)
+{
+	bool end = look(c) && (c->phase == CONN_IDLE || c->phase == CONN_HEAD), before = c->at_end;
+
+	c->at_end = end;
+	return end && before;
+}
+
 void conn_watch(struct loop *l)
 {
-	bool traffic = l->ticks % TRAFFIC_TICKS == 0;
+	bool now = l->ticks % TRAFFIC_TICKS == 0;
 
 	for (struct conn *c = l->conns, *next; c; c = next) {
 		next = c->next;
-		if (traffic)
-			count_traffic(c);
+		if (now && is_dead(c)) {
+			cut(c);
+			continue;
+		}
 		if (l->now_ms < c->deadline_ms)
 			continue;
 		if (c->phase != CONN_LINGER)

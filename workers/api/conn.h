@@ -32,6 +32,7 @@ struct conn {
 	int fd;
 	enum conn_phase phase;
 	size_t seen_head;              /* CONN_PEEK: bytes of the head that are there */
+	bool at_end;                   /* the client had ended its side when last looked */
 	int64_t deadline_ms;
 	uint64_t seen_in, seen_out;    /* bytes counted so far */
 	struct sockaddr_storage peer;

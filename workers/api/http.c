@@ -387,6 +387,16 @@ static enum MHD_Result head(struct request *r, const char *method, const char *v
 
 /* ---- called by libmicrohttpd */
 
+/* The library makes a record of each parameter, from the memory that the headers
+ * need, and gets lost when that runs out (no answer, no close). We have our own
+ * copy, so it may see one parameter only. */
+static void hide_parameters(char *target)
+{
+	for (char *at = strchr(target, '?'); at && *at; at++)
+		if (*at == '&')
+			*at = '.';
+}
+
 static void *on_target(void *loop, const char *target, struct MHD_Connection *c)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -407,6 +417,8 @@ static void *on_target(void *loop, const char *target, struct MHD_Connection *c)
 		request_end(r);
 		return NULL;
 	}
+	if (r->target)
+		hide_parameters(r->target);
 	return r;
 }
 
