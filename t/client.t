@@ -28,13 +28,13 @@ like(engram(0, 'remember', '--id', 'boiler', '--tag', 'house', '--meta', 'floor=
 	qr/^boiler  version 1, new, durable$/m, 'stored');
 like(engram(0, 'remember', '--id', 'boiler', '--tag', 'house', '--meta', 'floor=0', 'The boiler was repaired in March'),
 	qr/^boiler  version 1, known/m, 'the same again changes nothing');
-engram(0, 'remember', '--id', 'roof/east side', 'The roof leaks near the chimney');
+engram(0, 'remember', '--id', 'roof: 100 %?', 'The roof leaks near the chimney');
 my $said = engram(0, 'recall', '--explain', '--limit', '1', 'Who repaired the boiler?');
 like($said, qr/^\s*1\s+\d\.\d+\s+\d\.\d+\s+boiler\s+The boiler was repaired in March$/m, 'the hit in its row');
 like($said, qr/^\s+direct, .*\w+ 0\.\d/m, 'and its reasons');
 unlike(engram(0, 'recall', '--no-tag', 'house', 'boiler'), qr/repaired in March/, 'filtered by a tag');
 is(decode_json(engram(0, 'recall', '--json', 'boiler'))->{results}[0]{id}, 'boiler', '--json is the answer');
-like(engram(0, 'get', 'roof/east side'), qr/^The roof leaks near the chimney$/m, 'got by an id that needs escaping');
+like(engram(0, 'get', 'roof: 100 %?'), qr/^The roof leaks near the chimney$/m, 'got by an id that needs escaping');
 like(engram(0, 'list'), qr/^boiler\s+The boiler.*total 2$/ms, 'listed with counts');
 
 # ---- refusals ----
@@ -54,6 +54,10 @@ like(engram(0, 'import', '--space', 'copy', $copy), qr/2 stored, 0 failed/, 'imp
 my %before = map { my $m = decode_json($_); $m->{id} => $m->{content} } split /\n/, $lines;
 my %after = map { my $m = decode_json($_); $m->{id} => $m->{content} } split /\n/, engram(0, 'export', '--space', 'copy');
 is_deeply(\%after, \%before, 'and the same comes out');
+unlike($lines, qr/"embedding"/, 'embeddings that the server made are not exported');
+$server->post('/api/v1/memories/remember', { id => 'v', content => 'a vector', embedding => [0, 0.6, 0.8] }, { 'X-Memory-Space' => 'given' });
+is_deeply([map { sprintf '%.4f', $_ } @{decode_json(engram(0, 'export', '--space', 'given'))->{embedding}}], ['0.0000', '0.6000', '0.8000'],
+	'those that a client gave are');
 
 # ---- the rest ----
 like(engram(0, 'spaces'), qr/^copy\b/m, 'spaces');

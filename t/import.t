@@ -15,7 +15,7 @@ use Time::HiRes 'time';
 use Engram;
 use Texts;
 
-use constant { SHARE => 0.8, CUES_LEAST => 25, SPOTS => 25, SMALL => 3000 };
+use constant { SHARE => 0.8, CUES_LEAST => 25, SPOTS => 25, SMALL => 3000, PAGE => 1000 };
 
 for (Engram::binary(), Engram::client()) {
 	-x or plan skip_all => "$_ is not built";
@@ -136,28 +136,51 @@ sub has_reason {
 
 sub check_cues {
 	my ($when) = @_;
-	my ($hits, $without, @missed) = (0, 0);
+	my ($hits, $without, $many, @missed) = (0, 0, 0);
 	for my $asked (@asked) {
 		my ($cue, $ids) = @$asked;
 		my $answer = $server->post('/api/v1/memories/recall', { query => $cue, max_results => 10, explain => JSON::PP::true });
 		my $results = ($answer->{json} || {})->{results} || [];
+		$many++ if @$results > 10;
 		$without += grep { !has_reason($_) } @$results;
 		(grep { $ids->{$_->{id}} } @$results) ? $hits++ : push @missed, $cue;
 	}
 	cmp_ok($hits, '>=', SHARE * @asked, "$when: $hits of " . @asked . ' cues find their text among the first ten');
+	is($many, 0, "$when: no recall gives more than the ten that were asked for");
 	is($without, 0, "$when: every result has its reasons");
 	diag("not found: $_") for @missed;
+}
+
+# Turn over all pages of the list: every text is there, once, as it was.
+sub check_list {
+	my ($when) = @_;
+	my ($offset, @wrong, @seen) = (0);
+	while ($offset < @texts) {
+		my $list = $server->get("/api/v1/memories?tier=all&limit=@{[PAGE]}&offset=$offset")->{json} || {};
+		my $page = $list->{memories} || [];
+		last unless @$page;
+		for (@$page) {
+			my ($n) = $_->{id} =~ /^texts\.txt:(\d+)$/;
+			utf8::encode(my $content = $_->{content});
+			push @wrong, $_->{id} unless $n && $n <= @texts && !$seen[$n - 1]++ && $content eq $texts[$n - 1];
+		}
+		$offset += @$page;
+	}
+	is($offset, scalar(@texts), "$when: the list has as many");
+	is(scalar(@wrong), 0, "$when: each text is there once, as it was") or diag("e.g. $wrong[0]");
 }
 
 sub check_all {
 	my ($when) = @_;
 	my $list = $server->get('/api/v1/memories?tier=all&limit=1')->{json};
 	is($list->{tier_counts}{total}, scalar(@texts), "$when: the count is right");
+	check_list($when);
 	my @wrong;
 	for (0 .. SPOTS - 1) {
 		my $n = int($_ * $#texts / (SPOTS - 1));
 		my $memory = $server->get('/api/v1/memories/texts.txt:' . ($n + 1))->{json} || {};
-		push @wrong, $n + 1 unless ($memory->{content} // '') eq $texts[$n] && ($memory->{version} // 0) == 1;
+		utf8::encode(my $content = $memory->{content} // '');
+		push @wrong, $n + 1 unless $content eq $texts[$n] && ($memory->{version} // 0) == 1;
 	}
 	is("@wrong", '', "$when: texts looked at by id are as they were, in their first version");
 	check_cues($when);

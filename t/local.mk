@@ -88,8 +88,7 @@ check-import: all-am check-tools
 	list='t/import.t'; $(RUN_TESTS)
 
 .PHONY: check-import
-# Not run by make check before there is a server: make check-import, prove t/client.t
-EXTRA_DIST += t/client.t t/import.t
+TFILES += t/client.t t/import.t
 
 # The JSON parser under clang's libFuzzer; not part of make check.
 FUZZ_JSON = t/fuzz/json.c t/unit/common_json_twin.c t/unit/common_json_jansson.c \

@@ -3,7 +3,8 @@
  * It turns over the pages of the list, so a memory that is stored or deleted
  * meanwhile may be missing or come twice (import does not store it twice). What
  * the server computes (tier, access, versions) is left out: it would be refused
- * as input.
+ * as input. Embeddings are kept when clients gave them; those that the server
+ * made are left out, because to import them would make them the client's.
  */
 #include <stdio.h>
 #include <string.h>
@@ -36,24 +37,60 @@ static json_t *line_of(const json_t *memory)
 	return line;
 }
 
-/* One page; *n becomes how many memories it had. */
-static int page(struct client *c, size_t offset, size_t *n)
+/* A successful GET as JSON; also with --json nothing of it is printed. */
+static int fetch(struct client *c, const char *path, json_t **json)
 {
-	char number[32];
 	struct reply r;
-	struct buf path;
-	json_t *json = NULL, *memories;
 	int status;
 
-	http_path(&path, "/api/v1/memories?tier=all&include_embeddings=true");
+	reply_init(&r);
+	*json = NULL;
+	status = http_expect(c, "GET", path, NULL, &r);
+	if (status == EX_OK && !(*json = http_parse(&r)))
+		status = EX_PROTOCOL;
+	reply_free(&r);
+	return status;
+}
+
+/* Do the space's embeddings come from clients? */
+static int ask_source(struct client *c, bool *client)
+{
+	json_t *about = NULL, *stats = NULL;
+	const char *space = c->space;
+	struct buf path;
+	int status = EX_OK;
+
+	if (!space) {
+		status = fetch(c, "/api/v1/system/introspect", &about);
+		space = text_of(json_object_get(about, "config"), "memory_spaces.default_space", "default");
+	}
+	http_path(&path, "/api/v1/spaces");
+	http_path_part(&path, space);
+	buf_puts(&path, "/stats");
+	if (status == EX_OK)
+		status = fetch(c, path.data, &stats);
+	*client = !strcmp(text_of(stats, "vector_source", ""), "client");
+	buf_free(&path);
+	json_decref(stats);
+	json_decref(about);
+	return status;
+}
+
+/* One page; *n becomes how many memories it had. */
+static int page(struct client *c, bool embeddings, size_t offset, size_t *n)
+{
+	char number[32];
+	struct buf path;
+	json_t *json, *memories;
+	int status;
+
+	http_path(&path, "/api/v1/memories?tier=all");
+	http_query(&path, "include_embeddings", embeddings ? "true" : "false");
 	snprintf(number, sizeof number, "%d", PAGE);
 	http_query(&path, "limit", number);
 	snprintf(number, sizeof number, "%zu", offset);
 	http_query(&path, "offset", number);
-	reply_init(&r);
-	status = http_expect(c, "GET", path.data, NULL, &r);
-	if (status == EX_OK && !(json = http_parse(&r)))
-		status = EX_PROTOCOL;
+	status = fetch(c, path.data, &json);
 	memories = json_object_get(json, "memories");
 	*n = json_array_size(memories);
 	for (size_t i = 0; i < *n; i++) {
@@ -64,19 +101,19 @@ static int page(struct client *c, size_t offset, size_t *n)
 		json_decref(line);
 	}
 	json_decref(json);
-	reply_free(&r);
 	buf_free(&path);
 	return status;
 }
 
 int client_export(struct client *c)
 {
-	size_t n = 0, offset = 0;
-	int status;
+	size_t n = PAGE, offset = 0;
+	bool embeddings;
+	int status = ask_source(c, &embeddings);
 
-	do {
-		status = page(c, offset, &n);
+	while (status == EX_OK && n == PAGE && !ferror(stdout)) {
+		status = page(c, embeddings, offset, &n);
 		offset += n;
-	} while (status == EX_OK && n == PAGE && !ferror(stdout));
+	}
 	return status;
 }

@@ -11,6 +11,7 @@
 #include "contrib/client/print.h"
 
 #define SPACES_SHOWN 10
+#define NODES_MAX 1024                         /* above: the process belongs to none */
 
 /* The sum over all series of a metric; false: the server has none. */
 static bool metric(const char *page, const char *name, double *sum)
@@ -67,7 +68,7 @@ static void print_processes(const json_t *about)
 
 		printf("  %-12s%s %.0f, %s, restarts %.0f", i ? "" : "processes", text_of(p, "kind", "?"),
 		       number_of(p, "pid", 0), text_of(p, "state", "?"), number_of(p, "restarts", 0));
-		if (json_is_number(node) && json_number_value(node) >= 0)
+		if (json_is_number(node) && json_number_value(node) < NODES_MAX)
 			printf(", node %.0f", json_number_value(node));
 		putchar('\n');
 	}
