@@ -522,9 +522,13 @@ enum err fields_parse(const char *body, size_t len, const struct fields *t, void
 
 	json_init(&p, body, len, arena);
 	e = fields_read(&p, t, out, &path, f);
-	if (e == EG_E_OK && json_next(&p) != JSON_END)
-		return broken(&p, &path, f);
-	return e;
+	if (e == EG_E_OK)
+		return json_next(&p) == JSON_END ? e : broken(&p, &path, f);
+	/* A body that is no JSON is told so, wherever a field was wrong first: what
+	 * nests too deep is that before it is of another type. */
+	if (!json_broken(&p) && !json_leave(&p, 0))
+		*f = p.fault;
+	return f->err;
 }
 
 enum err fields_param(const struct fields *t, void *out, const char *name, size_t name_len,
