@@ -68,7 +68,7 @@ static enum err attach(struct store *s, enum store_region kind, unsigned class_,
 	return region_attach(r, name, store_region_reserved(kind), store_grown(s->root, kind, class_), f);
 }
 
-enum err store_attach(struct store *s, const char *prefix, struct fault *f)
+enum err store_attach(struct store *s, const char *prefix, uint64_t boot_id, struct fault *f)
 {
 	enum err e;
 
@@ -78,7 +78,8 @@ enum err store_attach(struct store *s, const char *prefix, struct fault *f)
 	if (e != EG_E_OK)
 		return e;
 	s->root = (struct root *)(void *)s->root_region.base;
-	if (atomic_load_explicit(&s->root->state, memory_order_acquire) != EG_STORE_READY) {
+	if (atomic_load_explicit(&s->root->state, memory_order_acquire) != EG_STORE_READY ||
+	    atomic_load(&s->root->boot_id) != boot_id) {
 		store_detach(s);
 		return err_set(f, EG_E_WRITER, NULL, NULL, "the writer has not made the store ready yet");
 	}

@@ -60,8 +60,9 @@ struct store {                            /* process-local */
 };
 
 /* Map an existing store for reading. EG_E_WRITER while the writer has not made
- * it yet (try again later). */
-enum err store_attach(struct store *s, const char *prefix, struct fault *f) EG_MUST_USE;
+ * it yet (try again later). boot_id: of this family; what an earlier one left under
+ * the same names is stale, and about to be removed or taken over by the writer. */
+enum err store_attach(struct store *s, const char *prefix, uint64_t boot_id, struct fault *f) EG_MUST_USE;
 void store_detach(struct store *s);
 
 /* Map the vector regions of a dimension class when it is first met (any thread).

@@ -87,7 +87,7 @@ subtest 'limits' => sub {
 	refused(remember({ content => 'a', timestamp => '2025-01-01' }), 400, 'timestamp');
 	refused(remember({ content => 'a', memory_type => 'bogus' }), 400, 'memory_type');
 	refused(remember({ content => 'a', contnt => 'b' }), 400, 'content', 'an unknown field, with the nearest');
-	refused(remember('{"content":"a","metadata":' . '[' x 33 . ']' x 33 . '}'), 400, 'depth', 'nested too deep, which is more than another type');
+	refused(remember('{"content":"a","metadata":' . '[' x 33 . ']' x 33 . '}'), 400, 'nested deeper', 'nested too deep, which is more than another type');
 	refused(remember({ content => 'a', expires_at => '2001-01-01T00:00:00Z' }), 400, 'expires_at');
 	refused(remember({ content => 'a', link_threshold => 0.5 }), 501, 'link_threshold');
 	refused(remember({ content => 'a' }, 'X-Durability' => 'maybe'), 400, 'urability');

@@ -185,7 +185,7 @@ static void follow(struct consolidator *c)
 static void attach(struct consolidator *c)
 {
 	struct fault f = { .err = EG_E_OK };
-	enum err e = store_attach(&c->store, c->heritage->shm_prefix, &f);
+	enum err e = store_attach(&c->store, c->heritage->shm_prefix, c->heritage->boot_id, &f);
 
 	if (e && e != EG_E_WRITER)
 		LOG_ERROR("cannot attach the store, trying again: %s", f.message);

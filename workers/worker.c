@@ -230,7 +230,7 @@ static void on_attach(evutil_socket_t fd, short what, void *arg)
 	enum err e;
 	(void)fd, (void)what;
 
-	e = store_attach(&w->service.store, w->heritage->shm_prefix, &f);
+	e = store_attach(&w->service.store, w->heritage->shm_prefix, w->heritage->boot_id, &f);
 	if (e) {
 		if (e != EG_E_WRITER)
 			LOG_ERROR("cannot attach the store, trying again: %s", f.message);

@@ -128,7 +128,7 @@ static bool attach(struct wal_family *f, struct store *s, struct epoch *e)
 	struct fault fault;
 
 	epoch_init(e, &f->desks, 0);
-	return store_attach(s, f->heritage.shm_prefix, &fault) == EG_E_OK;
+	return store_attach(s, f->heritage.shm_prefix, f->heritage.boot_id, &fault) == EG_E_OK;
 }
 
 /* The store holds exactly memories first .. first + n - 1 in that version. */
