@@ -68,6 +68,39 @@ static void raw_end(void **state)
 	assert_int_equal(rawhead_end("\r\n\r\n", 4, 0), 0);
 }
 
+static enum err chunk(const char *body)
+{
+	static const char head[] = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+	char all[4096];
+	struct fault f;
+
+	strcpy(all, head);
+	strcat(all, body);
+	return rawhead_chunk(all, sizeof head - 1, strlen(body), 1 << 20, &f);
+}
+
+static void first_chunk(void **state)
+{
+	char line[2048];
+
+	(void)state;
+	assert_int_equal(chunk(""), EG_E_OK);
+	assert_int_equal(chunk("1"), EG_E_OK);
+	assert_int_equal(chunk("1b\r\nx"), EG_E_OK);
+	assert_int_equal(chunk("100000;a=b\r\nx"), EG_E_OK);
+	assert_int_equal(chunk("100001\r\n"), EG_E_TOO_LARGE);
+	assert_int_equal(chunk("fffffffffffffffffff"), EG_E_TOO_LARGE);
+	assert_int_equal(chunk("1 b\r\n"), EG_E_REQUEST);
+	assert_int_equal(chunk("\r\n"), EG_E_REQUEST);
+	assert_int_equal(chunk("+5\r\n"), EG_E_REQUEST);
+	assert_int_equal(chunk("5\n"), EG_E_REQUEST);
+	memset(line, 'a', sizeof line);
+	line[0] = '1';
+	line[1] = ';';
+	line[sizeof line - 1] = '\0';
+	assert_int_equal(chunk(line), EG_E_REQUEST);
+}
+
 /* ---- the walk: heads cut as the library does it */
 
 struct cut {
@@ -223,7 +256,7 @@ static void hosts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(raw_heads), cmocka_unit_test(raw_end), cmocka_unit_test(walks), cmocka_unit_test(framing),
+		cmocka_unit_test(raw_heads), cmocka_unit_test(raw_end), cmocka_unit_test(first_chunk), cmocka_unit_test(walks), cmocka_unit_test(framing),
 		cmocka_unit_test(bodies), cmocka_unit_test(hosts),
 	};
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -233,11 +234,13 @@ static void cut(struct conn *c)
 	conn_phase(c, CONN_CUT);
 }
 
-/* libmicrohttpd does not see an end of input that comes within a request line or
- * header; a connection that is at its end twice in a row, between requests, is dead. */
+/* libmicrohttpd does not act on an end of input that comes within a head or body;
+ * a connection that is at its end, with nothing unread, twice in a row is dead. */
 static bool is_dead(struct conn *c)
 {
-	bool end = look(c) && (c->phase == CONN_IDLE || c->phase == CONN_HEAD), before = c->at_end;
+	int unread = 0;
+	bool waits = c->phase == CONN_IDLE || c->phase == CONN_HEAD || c->phase == CONN_BODY;
+	bool end = look(c) && waits && !ioctl(c->fd, FIONREAD, &unread) && !unread, before = c->at_end;
 
 	c->at_end = end;
 	return end && before;
@@ -245,11 +248,11 @@ static bool is_dead(struct conn *c)
 
 void conn_watch(struct loop *l)
 {
-	bool now = l->ticks % TRAFFIC_TICKS == 0;
+	bool all = l->ticks % TRAFFIC_TICKS == 0;
 
 	for (struct conn *c = l->conns, *next; c; c = next) {
 		next = c->next;
-		if (now && is_dead(c)) {
+		if ((all || c->phase == CONN_HEAD || c->phase == CONN_BODY) && is_dead(c)) {
 			cut(c);
 			continue;
 		}
@@ -406,7 +409,8 @@ static bool decide(struct conn *c)
 	end = rawhead_end(l->head, (size_t)n, c->seen_head);
 	if (!end)
 		return give_up(c, (size_t)n);
-	if (rawhead_check(l->head, end, &f))
+	if (rawhead_check(l->head, end, &f) ||
+	    rawhead_chunk(l->head, end, (size_t)n - end, (size_t)l->hold->config->limits_body_mb << 20, &f))
 		refuse_head(c, &f);
 	else
 		hand_over(c);

@@ -113,3 +113,42 @@ enum err rawhead_check(const char *head, size_t n, struct fault *f)
 	}
 	return EG_E_OK;
 }
+
+/* ---- the first chunk */
+
+enum { SIZE_LINE = 1024 };             /* bytes of a size line with its extensions */
+
+static bool is_chunked(const char *head, size_t n)
+{
+	static const char name[] = "Transfer-Encoding:";
+	const char *at = head + skip_empty(head, n), *end = head + n;
+	struct text line;
+
+	while (at < end && next_line(&at, end, &line))
+		if (line.len >= sizeof name - 1 && !strncasecmp(line.at, name, sizeof name - 1))
+			return true;
+	return false;
+}
+
+enum err rawhead_chunk(const char *head, size_t head_bytes, size_t n, size_t limit_bytes, struct fault *f)
+{
+	const char *at = head + head_bytes, *lf = memchr(at, '\n', n), *end = lf ? lf : at + n;
+	uint64_t size = 0;
+
+	if (!n || !is_chunked(head, head_bytes))
+		return EG_E_OK;
+	if (end - at > SIZE_LINE)
+		return bad(f, "body", "the size line of the first chunk is too long");
+	for (; at < end; at++) {
+		char c = *at | 0x20;
+		unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10) : 16;
+		if (digit == 16 || size > limit_bytes)
+			break;
+		size = size * 16 + digit;
+	}
+	if (size > limit_bytes)
+		return err_set(f, EG_E_TOO_LARGE, "body", NULL, "the first chunk is larger than %zu MiB, the limit of a body", limit_bytes >> 20);
+	if (lf && (at == head + head_bytes || (*at != '\r' && *at != ';')))
+		return bad(f, "body", "the size of the first chunk is not a hexadecimal number");
+	return EG_E_OK;
+}

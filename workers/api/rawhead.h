@@ -19,5 +19,9 @@
 size_t rawhead_end(const char *bytes, size_t n, size_t from);
 /* Check that head. EG_E_REQUEST with the reason in f, or EG_E_OK. */
 enum err rawhead_check(const char *head, size_t n, struct fault *f) EG_MUST_USE;
+/* After rawhead_check: if the body is chunked and its first size line is among
+ * the n bytes behind the head, check that, too: the library waits for what a
+ * huge size promises, and for the end of a line that its memory cannot hold. */
+enum err rawhead_chunk(const char *head, size_t head_bytes, size_t n, size_t limit_bytes, struct fault *f) EG_MUST_USE;
 
 #endif
