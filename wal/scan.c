@@ -45,6 +45,8 @@ static void tail_trim(struct scan_tail *t, uint64_t durable_lsn)
 			break;
 		at += g->bytes;
 	}
+	if (at == 0)
+		return;
 	memmove(t->groups, t->groups + at, t->bytes - at);
 	t->bytes -= at;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -105,6 +106,7 @@ static void plain_signals(void)
 
 	for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
 		signal(numbers[i], SIG_DFL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);  /* a failed test leaves nobody behind */
 }
 
 static void sit(struct wal_family *f, unsigned desk)
