@@ -36,7 +36,7 @@ struct record {
 	uint64_t lsn;
 	uint64_t version;          /* of the memory, from 1; COMMIT: number of parts */
 	int64_t stored_us;         /* when the writer admitted it */
-	uint32_t producer;         /* incarnation of the desk it came from, 0 = the writer itself */
+	uint32_t producer;         /* desk << 26 | its incarnation (wal/logged.h), 0 = the writer itself */
 	uint16_t op;               /* its number within the lane entry */
 	uint16_t dim;              /* floats of the vector, 0 = none */
 	uint64_t entry;            /* lane << 56 | sequence of the lane entry */

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "wal/lane.h"
+#include "wal/logged.h"
 
 void lanes_open(struct lanes *l, struct desks *d)
 {
@@ -103,7 +104,7 @@ static void take(struct lanes *l, struct round *round, const struct lane_entry *
 	e->bytes = from->bytes;
 	e->n_ops = from->n_ops;
 	e->flags = from->flags;
-	e->producer = atomic_load(&desk_header(l->desks, desk)->incarnation);
+	e->producer = logged_producer(desk, atomic_load(&desk_header(l->desks, desk)->incarnation));
 	r->at += e->bytes;
 	r->next_seq++;
 	e->end = r->at;

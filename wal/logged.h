@@ -21,6 +21,13 @@ void logged_add(struct logged *l, const struct record *r, bool commit);
 const struct logged_op *logged_find(struct logged *l, uint32_t producer, uint64_t entry, uint16_t op, bool commit);
 void logged_clear(struct logged *l);
 
+/* Who sent a record: a seat and which process sat there. Incarnations count by
+ * desk, so the desk's number is part of it. Never 0, which means the writer itself. */
+static inline uint32_t logged_producer(unsigned desk, uint32_t incarnation)
+{
+	return (uint32_t)desk << 26 | (incarnation & 0x3ffffff);
+}
+
 /* The entry word of a record: lane << 56 | sequence. */
 static inline uint64_t logged_entry(unsigned lane, uint64_t seq) { return (uint64_t)lane << 56 | seq; }
 
