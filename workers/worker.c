@@ -222,23 +222,36 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 		begin_drain(w);
 }
 
+/* Map the store if the writer has made it: by the timer, or when a request needs
+ * it (a sibling may be seen ready a moment before this process has looked). */
+static bool attach_store(struct service *s)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct fault f = { .err = EG_E_OK };
+	enum err e = EG_E_OK;
+
+	pthread_mutex_lock(&lock);
+	if (atomic_load(&s->state) != SERVICE_READY) {
+		e = store_attach(&s->store, s->heritage->shm_prefix, s->heritage->boot_id, &f);
+		if (!e) {
+			atomic_store(&s->state, SERVICE_READY);
+			LOG_INFO("the store is attached");
+		} else if (e != EG_E_WRITER) {
+			LOG_ERROR("cannot attach the store, trying again: %s", f.message);
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	return !e;
+}
+
 static void on_attach(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
 	struct timeval again = { 0, ATTACH_MS * 1000 };
-	struct fault f = { .err = EG_E_OK };
-	enum err e;
 	(void)fd, (void)what;
 
-	e = store_attach(&w->service.store, w->heritage->shm_prefix, w->heritage->boot_id, &f);
-	if (e) {
-		if (e != EG_E_WRITER)
-			LOG_ERROR("cannot attach the store, trying again: %s", f.message);
+	if (!attach_store(&w->service))
 		event_add(w->attach, &again);
-		return;
-	}
-	atomic_store(&w->service.state, SERVICE_READY);
-	LOG_INFO("the store is attached");
 }
 
 static void add_events(struct worker *w)
@@ -293,6 +306,7 @@ static void start_service(struct worker *w)
 	s->heritage = h;
 	s->desks = h->desks;
 	s->push = push;
+	s->attach = attach_store;
 	s->n_loops = (unsigned)h->config->workers_event_threads;
 	s->n_workers = count_workers(h->config);
 	s->ips = ip_table_new();

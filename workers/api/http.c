@@ -226,7 +226,7 @@ static enum MHD_Result dispatch(struct request *r)
 
 	conn_phase(r->conn, CONN_WORK);
 	r->body = r->incoming;
-	if (!(r->route->flags & ROUTE_EARLY) && atomic_load(&s->state) != SERVICE_READY) {
+	if (!(r->route->flags & ROUTE_EARLY) && atomic_load(&s->state) != SERVICE_READY && !s->attach(s)) {
 		reply_error(r, EG_E_WRITER, NULL, NULL, "the server is starting: the store is not there yet");
 		return answer(r);
 	}

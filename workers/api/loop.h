@@ -56,6 +56,8 @@ struct service {
 	unsigned n_workers;            /* of this configuration: limits.connections is divided over them */
 	/* Give w to the pool; false: its queue is full (never when `must`). */
 	bool (*push)(struct service *s, enum pool_kind pool, struct work *w, bool must);
+	/* Map the store, if it is there by now; any thread. */
+	bool (*attach)(struct service *s);
 	pthread_mutex_t hold_lock;
 	struct config_hold *hold;      /* in force */
 };
