@@ -106,6 +106,7 @@ fuzz-json:
 .PHONY: fuzz-json
 
 # requests, routes, pools
+TFILES += t/http_wire.t t/http_expire.t
 UNIT += t/unit/api_guard t/unit/api_target t/unit/workers_pool
 t_unit_api_guard_SOURCES = t/unit/api_guard.c
 t_unit_api_guard_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)

@@ -152,6 +152,10 @@ static void count_answer(const struct request *r)
 	metric_add(ops[op], 1);
 	if (r->status >= 400)
 		metric_add(errors[op], 1);
+	if (op == OPERATION_RECALL)
+		metric_add(M_RECALLS, 1);
+	else if (op == OPERATION_REMEMBER || op == OPERATION_BATCH)
+		metric_add(M_STORES, 1);
 	metric_add(r->status < 400 ? M_HTTP_2XX : r->status < 500 ? M_HTTP_4XX : M_HTTP_5XX, 1);
 	metric_observe_ns(times[op], (uint64_t)((r->canned ? r->loop->now_ns : clock_mono_ns()) - r->begin_ns));
 }
