@@ -1,1 +1,0 @@
-# etc: this folder's part of the Makefile.

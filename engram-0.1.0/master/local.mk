@@ -1,1 +1,0 @@
-# master: this folder's part of the Makefile.

@@ -1,1 +1,0 @@
-# wal: this folder's part of the Makefile.
