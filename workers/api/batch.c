@@ -158,7 +158,7 @@ static void place(struct fault *f, size_t i)
 {
 	char field[sizeof f->field];
 
-	snprintf(field, sizeof field, "memories.%zu%s%.40s", i, f->field[0] ? "." : "", f->field);
+	snprintf(field, sizeof field, "memories.%zu%s%.32s", i, f->field[0] ? "." : "", f->field);
 	memcpy(f->field, field, sizeof f->field);
 }
 

@@ -125,7 +125,7 @@ enum verdict memories_remember(struct request *r, struct worker_thread *t)
 	struct remember_space sp;
 	struct draft d;
 	struct fault f;
-	unsigned flags;
+	unsigned flags = 0;
 
 	if (remember_prepare(r, &m, &sp, &d, &flags, &f) || api_push(r, &m, &d, 1, flags, &f))
 		return reply_fault(r, &f, NULL);

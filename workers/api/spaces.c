@@ -151,7 +151,7 @@ enum verdict spaces_create(struct request *r, struct worker_thread *t)
 	struct mind m = api_mind(r, t);
 	struct draft d;
 	struct fault f;
-	unsigned flags;
+	unsigned flags = 0;
 
 	if (!in)
 		return reply_error(r, EG_E_OVERLOADED, NULL, NULL, "the request needs more memory than one may have");
