@@ -332,7 +332,6 @@ static void add_commit(struct round *r, size_t first, const struct entry *e, uns
 	c->head.producer = e->producer;
 	c->head.entry = logged_entry(e->lane, e->seq);
 	c->head.space = EG_NONE;
-	c->payload = c->own;
 	c->entry = entry_index;
 }
 

@@ -97,7 +97,7 @@ static void space_record(struct change *c, const struct space_message *m, uint32
 	c->head.stored_us = clock_real_us();
 	c->head.dim = c->head.id_bytes = c->head.n_tags = 0;
 	c->head.n_terms = 0;
-	c->payload = c->own;
+	c->payload = NULL;
 }
 
 static enum err make_space(struct admit *a, struct round *r, const struct space_message *m,

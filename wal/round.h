@@ -24,7 +24,8 @@ struct entry {                         /* a lane entry, as taken */
 struct change {                        /* an admitted operation */
 	struct plan plan;
 	struct record head;            /* final but for LSN and CRC */
-	const uint8_t *payload;        /* what follows the head; in the ring or in `own` */
+	const uint8_t *payload;        /* what follows the head, in the ring; NULL: it is in `own`, which moves
+	                                * when the round grows */
 	uint64_t promise;              /* overlay position, UINT64_MAX = none */
 	int64_t raw_delta, count_delta; /* what it added to its space's admitted sums */
 	uint32_t entry;                /* index into entries, EG_NONE = the writer's own */

@@ -64,7 +64,7 @@ static enum err append_change(struct writer *w, struct change *c, struct fault *
 
 	if (e != EG_E_OK)
 		return e;
-	memcpy(to + 1, c->payload, c->head.bytes - sizeof *to);
+	memcpy(to + 1, c->payload != NULL ? c->payload : c->own, c->head.bytes - sizeof *to);
 	append_done(&w->append, to);
 	c->plan.record = to;
 	return EG_E_OK;
@@ -243,7 +243,6 @@ static void shut_down(struct writer *w)
 		c->head.type = EG_RECORD_SHUTDOWN;
 		c->head.space = EG_NONE;
 		c->head.stored_us = clock_real_us();
-		c->payload = c->own;
 		w->sync_mode = CONFIG_SYNC_IMMEDIATE;
 		finish_round(w, r);
 	}
