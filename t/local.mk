@@ -163,3 +163,7 @@ UNIT += t/unit/wal_writer
 t_unit_wal_writer_SOURCES = t/unit/wal_writer.c t/unit/wal_family.c t/unit/wal_family.h
 t_unit_wal_writer_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_writer_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/wal_cohort
+t_unit_wal_cohort_SOURCES = t/unit/wal_cohort.c
+t_unit_wal_cohort_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_cohort_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)

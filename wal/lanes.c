@@ -115,24 +115,30 @@ unsigned lanes_gather(struct lanes *l, struct round *round)
 	uint64_t now = (uint64_t)clock_mono_ns();
 	const struct lane_entry *e;
 	unsigned desk = 0, lane = 0;
-	size_t bytes = 0;
 
 	for (unsigned k = EG_DESK_FIRST; k < l->desks->n; k++)
 		for (unsigned i = 0; i < l->desks->lanes; i++)
 			l->readers[k][i].head =
 				atomic_load_explicit(desk_lane_head(l->desks, k, i), memory_order_acquire);
-	while (round->n_entries < EG_ROUND_ENTRIES && bytes < EG_ROUND_BYTES
-	       && (e = oldest(l, now, &desk, &lane)) != NULL) {
-		bool solo = is_solo(e);
-
-		if (solo && round->n_entries > 0)
+	while (!lanes_full(l, round) && (e = oldest(l, now, &desk, &lane)) != NULL) {
+		l->solo = is_solo(e);
+		if (l->solo && round->n_entries > 0)
 			break;
-		bytes += e->bytes;
+		l->bytes += e->bytes;
 		take(l, round, e, desk, lane);
-		if (solo)
-			break;
 	}
 	return round->n_entries;
+}
+
+void lanes_begin(struct lanes *l)
+{
+	l->bytes = 0;
+	l->solo = false;
+}
+
+bool lanes_full(const struct lanes *l, const struct round *r)
+{
+	return l->solo || r->n_entries == EG_ROUND_ENTRIES || l->bytes >= EG_ROUND_BYTES;
 }
 
 bool lanes_pending(const struct lanes *l)

@@ -19,15 +19,22 @@ struct lane_reader {
 
 struct lanes {
 	struct desks *desks;
+	size_t bytes;                  /* taken by this round */
+	bool solo;                     /* its only entry is about a space, or such a one is next */
 	struct lane_reader readers[EG_DESKS_MAX][EG_LANES_MAX];
 };
 
 /* Begin where the last writer had answered. */
 void lanes_open(struct lanes *l, struct desks *d);
 
-/* Fill the round's entries. An entry that must be alone in its round (about a
+/* Add to the round's entries what was published since (lanes_begin empties the
+ * account of the round before). An entry that must be alone in its round (about a
  * space) ends the round before it, or is the only one. Returns their number. */
+void lanes_begin(struct lanes *l);
 unsigned lanes_gather(struct lanes *l, struct round *r);
+
+/* May nothing more be added to this round? */
+bool lanes_full(const struct lanes *l, const struct round *r);
 
 /* Is anything published that has not been taken? */
 bool lanes_pending(const struct lanes *l);

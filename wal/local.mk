@@ -7,7 +7,7 @@ libwal_a_SOURCES = \
 	wal/spacemsg.h wal/spacemsg.c wal/overlay.h wal/overlay.c \
 	wal/twins.h wal/twins.c wal/logged.h wal/logged.c \
 	wal/apply.h wal/apply.c wal/round.h wal/round.c \
-	wal/lanes.h wal/lanes.c wal/appliers.h wal/appliers.c \
+	wal/cohort.h wal/cohort.c wal/lanes.h wal/lanes.c wal/appliers.h wal/appliers.c \
 	wal/admit.h wal/admit_parts.h wal/admit.c wal/admit_space.c \
 	wal/scan.h wal/scan.c wal/replay.h wal/replay.c \
 	wal/recover.h wal/recover.c wal/upkeep.h wal/upkeep.c \

@@ -113,6 +113,7 @@ void upkeep(struct writer *w, bool busy)
 	follow_config(w);
 	for (unsigned k = EG_DESK_FIRST; k < w->desks->n; k++)
 		fold_access(w, k);
+	metrics_report_memory(w->desks);
 	metric_add(M_CPU_WAL, metric_cpu_ns(&w->cpu_ns));
 	metric_add(M_DISK_READ, io_counts.read_bytes - w->read_bytes);
 	w->read_bytes = io_counts.read_bytes;

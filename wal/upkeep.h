@@ -7,6 +7,7 @@
 #include "shm/heritage.h"
 #include "wal/admit.h"
 #include "wal/append.h"
+#include "wal/cohort.h"
 #include "wal/lanes.h"
 
 struct writer {                        /* the whole wal process */
@@ -20,6 +21,7 @@ struct writer {                        /* the whole wal process */
 	struct appliers appliers;
 	struct admit admit;
 	struct lanes lanes;
+	struct cohort cohort;
 	enum config_sync sync_mode;    /* fixed at start */
 	uint32_t generation;           /* of the configuration in force */
 	bool read_only;

@@ -159,6 +159,31 @@ static void finish_round(struct writer *w, struct round *r)
 	}
 	publish_words(w);
 	appliers_run(&w->appliers, r);
+	cohort_answered(&w->cohort, clock_mono_ns());
+}
+
+static void gather(struct writer *w, struct round *r)
+{
+	unsigned before = r->n_entries;
+
+	(void)lanes_gather(&w->lanes, r);
+	for (unsigned i = before; i < r->n_entries; i++)
+		cohort_add(&w->cohort, (int64_t)r->entries[i].stamp_ns);
+}
+
+/* Those who were answered a moment ago are given the time to join (cohort.h).
+ * Nobody rings meanwhile: the time is shorter than a wake-up is worth. */
+static void await_cohort(struct writer *w, struct round *r)
+{
+	const struct timespec pause = { 0, EG_COHORT_GAP_NS / 10 };
+	struct pollfd p = { .fd = w->desks->bell[EG_DESK_WAL], .events = POLLIN };
+
+	if (w->sync_mode != CONFIG_SYNC_IMMEDIATE)
+		return;
+	while (!lanes_full(&w->lanes, r) && !asked_stop && cohort_wait(&w->cohort, clock_mono_ns())) {
+		(void)ppoll(&p, 1, &pause, NULL);
+		gather(w, r);
+	}
 }
 
 /* Take what the lanes hold; false when there was nothing. */
@@ -167,10 +192,14 @@ static bool run_round(struct writer *w)
 	struct round *r = appliers_round(&w->appliers);
 
 	round_begin(r);
-	if (lanes_gather(&w->lanes, r) == 0) {
+	cohort_begin(&w->cohort);
+	lanes_begin(&w->lanes);
+	gather(w, r);
+	if (r->n_entries == 0) {
 		r->busy = false;
 		return false;
 	}
+	await_cohort(w, r);
 	if (w->read_only) {
 		refuse_round(w, r);
 	} else {
