@@ -29,3 +29,6 @@ CLEANFILES += $(EXTRA_PROGRAMS)
 bench: $(EXTRA_PROGRAMS)
 
 .PHONY: bench
+
+# ---- bench: the server beside nginx, under wrk; a script ----
+EXTRA_DIST += contrib/bench/http

@@ -5,9 +5,7 @@
 
 # ---- about the house itself: no server needed ----
 TFILES += t/house_layers.t t/house_size.t t/house_headers.t t/house_words.t \
-	t/house_helper.t t/house_hardening.t t/man_lint.t
-# Not run by make check before every room has its sources: prove t/house_tables.t
-EXTRA_DIST += t/house_tables.t t/house_listed.t
+	t/house_helper.t t/house_hardening.t t/house_tables.t t/house_listed.t t/man_lint.t
 EXTRA_DIST += t/lib/Engram.pm t/lib/House.pm t/lib/Tally.pm t/lib/fake_server t/with_server
 
 # the mind
