@@ -19,4 +19,9 @@ is(join("\n", @missing), '', 'every file is in a local.mk');
 my @gone = grep { m{^[\w.-]+/[\w./-]+\.(c|h|def|proto|t|pm|[1578])$} && !/\.pb-c\./ && !-e top . "/$_" } sort keys %listed;
 is(join("\n", @gone), '', 'and every file in a local.mk is there');
 
+# The README sends its reader to files and folders of the tree.
+my @named = slurp('README.md') =~ m{`((?:common|shm|wal|workers|master|contrib|t|etc|man)/[\w./]*)}g;
+cmp_ok(scalar(@named), '>', 20, scalar(@named) . ' paths in README.md');
+is(join("\n", grep { !-e top . "/$_" } @named), '', 'and all of them are there');
+
 done_testing;

@@ -116,6 +116,16 @@ t_unit_workers_pool_SOURCES = t/unit/workers_pool.c
 t_unit_workers_pool_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_workers_pool_LDADD = $(WORKERS_LIBS) $(CMOCKA_LIBS)
 
+# shm and wal: the writer from outside, with processes that are killed.
+UNIT += t/unit/wal_writer
+t_unit_wal_writer_SOURCES = t/unit/wal_writer.c t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_writer_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_writer_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/wal_cohort
+t_unit_wal_cohort_SOURCES = t/unit/wal_cohort.c
+t_unit_wal_cohort_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_cohort_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+
 # ---- the frame: it comes last ----
 UNIT +=
 TFILES +=
@@ -151,17 +161,11 @@ endif
 check-local: check-tools $(check_PROGRAMS)
 	@list='$(T)'; $(RUN_TESTS)
 
-check-unit: all-am check-tools $(check_PROGRAMS)
+# The unit programs need no server. Generated headers come before anything is compiled.
+check-programs: $(BUILT_SOURCES)
+	@$(MAKE) $(AM_MAKEFLAGS) $(check_PROGRAMS)
+
+check-unit: check-tools check-programs
 	@list='$(UNIT)'; $(RUN_TESTS)
 
-.PHONY: check-tools check-unit
-
-# shm and wal: the writer from outside, with processes that are killed.
-UNIT += t/unit/wal_writer
-t_unit_wal_writer_SOURCES = t/unit/wal_writer.c t/unit/wal_family.c t/unit/wal_family.h
-t_unit_wal_writer_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
-t_unit_wal_writer_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
-UNIT += t/unit/wal_cohort
-t_unit_wal_cohort_SOURCES = t/unit/wal_cohort.c
-t_unit_wal_cohort_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
-t_unit_wal_cohort_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+.PHONY: check-tools check-programs check-unit
