@@ -30,6 +30,9 @@ struct body {
 	struct record record;
 };
 
+/* Are the record and its vector still what was logged (their CRC-32C)? */
+bool body_valid(const struct store *s, const struct body *b);
+
 const uint64_t *body_terms(const struct body *b);
 const uint64_t *body_tags(const struct body *b);
 const char *body_id(const struct body *b);        /* record.id_bytes bytes, no NUL */

@@ -1,6 +1,7 @@
 /* Looking at vectors, see the header. */
 #include "shm/node.h"
 
+#include "common/crc32c.h"
 #include "shm/body.h"
 
 unsigned node_class(unsigned dim)
@@ -60,4 +61,20 @@ const float *node_vector(const struct store *s, const struct body *b)
 		return NULL;
 	bytes = node_stride(b->class_) * sizeof(float);
 	return region_at(&s->vec[b->class_], (uint64_t)b->node * bytes, bytes);
+}
+
+bool body_valid(const struct store *s, const struct body *b)
+{
+	const struct record *r = &b->record;
+	const float *vector = r->dim > 0 ? node_vector(s, b) : NULL;
+	size_t vector_bytes = record_vector_bytes(r->dim);
+	uint32_t crc;
+
+	if (b->magic != EG_BODY_MAGIC || (r->dim > 0) != (vector != NULL)
+	    || b->bytes != r->bytes - vector_bytes + offsetof(struct body, record))
+		return false;
+	crc = crc32c(0, (const uint8_t *)r + 8, sizeof *r - 8);
+	if (vector != NULL)
+		crc = crc32c(crc, vector, vector_bytes);
+	return r->crc == crc32c(crc, b + 1, b->bytes - sizeof *b);
 }

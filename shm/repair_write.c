@@ -15,6 +15,7 @@ struct sums { uint64_t memories, terms, raw_bytes, with_vector, derived_bytes; }
 struct repair {
 	struct store_writer *w;
 	struct repair_report *report;
+	bool verify;                   /* check every body's CRC */
 	uint8_t *seen;                 /* chunks reached from a space */
 	struct sums all;
 	uint32_t *late;                /* live slots whose id word may be missing */
@@ -67,7 +68,7 @@ static enum err repair_slot(struct repair *r, uint32_t number, uint32_t space, b
 
 	if (state == EG_SLOT_LIVE && live_space) {
 		b = body_of(r, number, s);
-		if (b == NULL || b->record.space != space)
+		if (b == NULL || b->record.space != space || (r->verify && !body_valid(&r->w->store, b)))
 			return err_set(r->f, EG_E_INTERNAL, NULL, NULL, "slot %u has no valid body", number);
 		heap_scan_mark(&r->w->heap, atomic_load(&s->body), b->bytes);
 		count(t, b);
@@ -297,9 +298,9 @@ static enum err add_missing_ids(struct repair *r)
 	return e;
 }
 
-enum err store_repair(struct store_writer *w, struct repair_report *report, struct fault *f)
+enum err store_repair(struct store_writer *w, bool verify, struct repair_report *report, struct fault *f)
 {
-	struct repair r = { .w = w, .report = report, .f = f };
+	struct repair r = { .w = w, .report = report, .verify = verify, .f = f };
 	struct store_counts *c = &store_root(w)->counts;
 	enum err e;
 

@@ -23,8 +23,9 @@ struct repair_report {
 	uint64_t live, freed_slots, freed_nodes, freed_chunks, removed_ids, added_ids;
 };
 
-/* EG_E_INTERNAL when something is not as any prefix of our code leaves it: then
+/* verify: the last writer may have stored anywhere, so every live object's CRC is
+ * checked. EG_E_INTERNAL when something is not as any prefix of our code leaves it: then
  * the store must be built anew from the log. */
-enum err store_repair(struct store_writer *w, struct repair_report *r, struct fault *f) EG_MUST_USE;
+enum err store_repair(struct store_writer *w, bool verify, struct repair_report *r, struct fault *f) EG_MUST_USE;
 
 #endif

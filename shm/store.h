@@ -40,7 +40,11 @@ struct root {
 	uint8_t uuid[16];                 /* of the data directory */
 	_Atomic uint32_t state;           /* enum store_state */
 	_Atomic uint32_t generation;      /* rises when the store is rebuilt beside */
-	_Atomic uint64_t boot_id;         /* of the family that wrote it last */
+	_Atomic uint64_t boot_id;         /* of the family that it belongs to; set last when adopted */
+	_Atomic uint32_t suspect;         /* a writer died of SEGV, BUS, ABRT...: verify every object */
+	_Atomic uint32_t pad;
+	_Atomic uint64_t segment_number;  /* of the log segment that its newest records went to */
+	_Atomic uint64_t segment_salt;
 	_Atomic uint64_t grown[4 + 2 * EG_CLASSES];
 	_Atomic uint64_t applied_lsn[EG_SHARDS + 1]; /* the last one: records about spaces */
 	struct id_root ids[EG_SHARDS + 1];/* the last one: names of spaces */

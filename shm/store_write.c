@@ -119,7 +119,7 @@ static enum err adopt_classes(struct store_writer *w, struct fault *f)
 }
 
 enum err store_adopt(struct store_writer *w, struct desks *d, const char *prefix,
-                     const uint8_t uuid[16], uint64_t boot_id, bool huge, struct fault *f)
+                     const uint8_t uuid[16], bool huge, struct fault *f)
 {
 	struct root *root;
 	enum err e;
@@ -130,10 +130,10 @@ enum err store_adopt(struct store_writer *w, struct desks *d, const char *prefix
 		return e;
 	root = w->store.root = (struct root *)(void *)w->store.root_region.base;
 	if (root->magic != EG_ROOT_MAGIC || root->layout_hash != store_layout_hash()
-	    || memcmp(root->uuid, uuid, sizeof root->uuid) != 0 || atomic_load(&root->boot_id) != boot_id
+	    || memcmp(root->uuid, uuid, sizeof root->uuid) != 0
 	    || atomic_load(&root->state) != EG_STORE_READY) {
 		store_close(w);
-		return err_set(f, EG_E_WRITER, NULL, NULL, "shared memory of another boot, layout or data directory");
+		return err_set(f, EG_E_WRITER, NULL, NULL, "shared memory of another layout or data directory, or unfinished");
 	}
 	e = open_fixed(w, region_adopt, f);
 	if (e == EG_E_OK)
@@ -143,8 +143,9 @@ enum err store_adopt(struct store_writer *w, struct desks *d, const char *prefix
 	return e;
 }
 
-void store_publish(struct store_writer *w)
+void store_publish(struct store_writer *w, uint64_t boot_id)
 {
+	atomic_store_explicit(&store_root(w)->boot_id, boot_id, memory_order_release);
 	atomic_store_explicit(&store_root(w)->state, EG_STORE_READY, memory_order_release);
 }
 

@@ -57,15 +57,16 @@ struct store_writer {
  * that exist already are an error: the caller unlinks or adopts them. */
 enum err store_create(struct store_writer *w, struct desks *d, const char *prefix,
                       const uint8_t uuid[16], uint64_t boot_id, bool huge, struct fault *f) EG_MUST_USE;
-/* Open the regions of a store that an earlier writer of this boot left; the
- * caller then runs store_repair. EG_E_WRITER when there is none, or one of another
- * layout, boot or data directory, or one that was never finished. */
+/* Open the regions of a store that an earlier writer left, of this boot or of
+ * another one whose family died; the caller then runs store_repair. EG_E_WRITER
+ * when there is none, or one of another layout or data directory, or one that was
+ * never finished. Readers of this boot see it after store_publish. */
 enum err store_adopt(struct store_writer *w, struct desks *d, const char *prefix,
-                     const uint8_t uuid[16], uint64_t boot_id, bool huge, struct fault *f) EG_MUST_USE;
+                     const uint8_t uuid[16], bool huge, struct fault *f) EG_MUST_USE;
 void store_close(struct store_writer *w);
 
-/* Readers may attach now. */
-void store_publish(struct store_writer *w);
+/* Readers of this boot may attach now. */
+void store_publish(struct store_writer *w, uint64_t boot_id);
 
 /* Make the regions of a dimension class exist (log thread). */
 enum err store_make_class(struct store_writer *w, unsigned class_, struct fault *f) EG_MUST_USE;

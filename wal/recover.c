@@ -29,27 +29,38 @@ static void wait_for_old_readers(struct store_writer *w)
 	}
 }
 
-/* Adopt what the last writer of this family left. False: build it anew. */
+/* Readers see that their store has ended, and attach to the next one. */
+static void give_up_store(struct store_writer *w, const char *why)
+{
+	LOG_ERROR("%s; the store is built anew from the log", why);
+	atomic_store_explicit(&store_root(w)->state, EG_STORE_BUILDING, memory_order_release);
+	store_close(w);
+}
+
+/* Adopt what the last writer left, of this family or of one that died. False:
+ * there is nothing, or it cannot be trusted. */
 static bool adopt(struct store_writer *w, const struct heritage *h, const struct datadir *d)
 {
 	struct repair_report report;
 	struct fault f;
+	bool suspect;
 
-	if (store_adopt(w, h->desks, h->shm_prefix, d->uuid, h->boot_id, h->config->storage_use_huge_pages, &f)
-	    != EG_E_OK)
+	if (store_adopt(w, h->desks, h->shm_prefix, d->uuid, h->config->storage_use_huge_pages, &f) != EG_E_OK)
 		return false;
 	wait_for_old_readers(w);
-	if (store_repair(w, &report, &f) == EG_E_OK) {
+	suspect = atomic_load(&store_root(w)->suspect) != 0;
+	if (suspect)
+		LOG_WARN("the last wal process did not die of a kill: every object is verified");
+	if (store_repair(w, suspect, &report, &f) == EG_E_OK) {
+		atomic_store(&store_root(w)->suspect, 0);
 		LOG_INFO("repair: %llu memories live; freed %llu slots, %llu vectors, %llu chunks; ids: %llu removed,"
-		         " %llu added", (unsigned long long)report.live, (unsigned long long)report.freed_slots,
+		         " %llu added%s", (unsigned long long)report.live, (unsigned long long)report.freed_slots,
 		         (unsigned long long)report.freed_nodes, (unsigned long long)report.freed_chunks,
-		         (unsigned long long)report.removed_ids, (unsigned long long)report.added_ids);
+		         (unsigned long long)report.removed_ids, (unsigned long long)report.added_ids,
+		         suspect ? "; all verified" : "");
 		return true;
 	}
-	LOG_ERROR("repair: %s; the store is built anew from the log", f.message);
-	/* Readers see that their store has ended, and attach to the new one. */
-	atomic_store_explicit(&store_root(w)->state, EG_STORE_BUILDING, memory_order_release);
-	store_close(w);
+	give_up_store(w, f.message);
 	return false;
 }
 
@@ -62,12 +73,14 @@ static enum err create(struct store_writer *w, const struct heritage *h, const s
 	return store_create(w, h->desks, h->shm_prefix, d->uuid, h->boot_id, h->config->storage_use_huge_pages, f);
 }
 
-static uint64_t replay_from(struct store_writer *w, bool adopted)
+static uint64_t replay_from(struct store_writer *w, const struct heritage *h, bool adopted)
 {
 	uint64_t from = UINT64_MAX, acked = atomic_load(&desk_wal(w->desks)->acked_lsn);
 
 	if (!adopted)
 		return 1;
+	if (atomic_load(&store_root(w)->boot_id) != h->boot_id)
+		acked = UINT64_MAX - 1;    /* another family's lanes: nobody waits for an answer */
 	for (unsigned s = 0; s < EG_SHARDS; s++) {
 		uint64_t lsn = atomic_load(&store_root(w)->applied_lsn[s]);
 
@@ -162,10 +175,43 @@ static enum err open_log(struct append *a, const struct datadir *d, const struct
 	return e;
 }
 
+/* The log and the store belong together: the segment that the store's newest
+ * records went to is there, and the log reaches as far as the store. */
+static bool log_matches(struct store_writer *w, const struct scan *s)
+{
+	uint64_t highest = 0;
+
+	for (unsigned k = 0; k < EG_SHARDS; k++) {
+		uint64_t lsn = atomic_load(&store_root(w)->applied_lsn[k]);
+
+		highest = lsn > highest ? lsn : highest;
+	}
+	return s->found && highest <= s->last_lsn;
+}
+
+static enum err replay_log(struct datadir *d, struct store_writer *w, struct logged *logged,
+                           const struct heritage *h, bool adopted, struct scan *s, uint64_t *applied,
+                           struct fault *f)
+{
+	struct replay p = { .w = w, .logged = logged, .boot_id = h->boot_id };
+	enum err e;
+
+	memset(s, 0, sizeof *s);
+	s->want_number = atomic_load(&store_root(w)->segment_number);
+	s->want_salt = atomic_load(&store_root(w)->segment_salt);
+	p.acked_lsn = atomic_load(&desk_wal(h->desks)->acked_lsn);
+	e = scan_log(d, replay_from(w, h, adopted), replay_record, &p, s, f);
+	if (e == EG_E_OK && (!adopted || log_matches(w, s)))
+		replay_end(&p, s->last_lsn);
+	else
+		free(p.run);
+	*applied = p.applied;
+	return e;
+}
+
 enum err recover(struct datadir *d, struct store_writer *w, struct append *a, struct logged *logged,
                  const struct heritage *h, struct recovered *r, struct fault *f)
 {
-	struct replay p = { .w = w, .logged = logged, .boot_id = h->boot_id };
 	int64_t began = clock_mono_ns();
 	struct scan s;
 	enum err e;
@@ -177,24 +223,38 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 	r->adopted = adopt(w, h, d);
 	if (!r->adopted)
 		e = create(w, h, d, f);
+	if (e == EG_E_OK)
+		e = replay_log(d, w, logged, h, r->adopted, &s, &r->records, f);
+	if (e == EG_E_OK && r->adopted && !log_matches(w, &s)) {
+		give_up_store(w, "the shared memory does not belong to this log");
+		scan_free(&s);
+		logged_clear(logged);
+		r->adopted = false;
+		e = create(w, h, d, f);
+		if (e == EG_E_OK)
+			e = replay_log(d, w, logged, h, false, &s, &r->records, f);
+	}
 	if (e != EG_E_OK)
 		return e;
-	p.acked_lsn = atomic_load(&desk_wal(h->desks)->acked_lsn);
-	e = scan_log(d, replay_from(w, r->adopted), replay_record, &p, &s, f);
-	if (e == EG_E_OK) {
-		replay_end(&p, s.last_lsn);
-		trim_last(d, &s);
-		e = open_log(a, d, &s, h, f);
-	}
+	trim_last(d, &s);
+	e = open_log(a, d, &s, h, f);
 	scan_free(&s);
 	if (e != EG_E_OK)
 		return e;
+	recover_note_segment(w, a);
 	atomic_store(&desk_wal(h->desks)->acked_lsn, s.last_lsn);
-	store_publish(w);
-	r->records = p.applied;
+	store_publish(w, h->boot_id);
 	r->ns = (uint64_t)(clock_mono_ns() - began);
 	LOG_INFO("log: %llu records applied up to LSN %llu in %.3f s (%s); next segment %llu",
-	         (unsigned long long)p.applied, (unsigned long long)s.last_lsn, (double)r->ns / 1e9,
+	         (unsigned long long)r->records, (unsigned long long)s.last_lsn, (double)r->ns / 1e9,
 	         r->adopted ? "shared memory kept" : "built from the log", (unsigned long long)a->header.number);
 	return EG_E_OK;
+}
+
+void recover_note_segment(struct store_writer *w, const struct append *a)
+{
+	/* Salt first: a pair of which only one word is new names no segment, and then
+	 * the store is built from the log. */
+	atomic_store(&store_root(w)->segment_salt, a->header.salt);
+	atomic_store(&store_root(w)->segment_number, a->header.number);
 }

@@ -137,6 +137,8 @@ static enum err walk_segment(struct walk *w, struct segment_reader *s, uint64_t 
 		e = judge_end(w, s, why, &reason, next_start);
 	w->scan->log_bytes += s->offset;
 	w->scan->last_number = s->header.number;
+	if (s->header.number == w->scan->want_number && s->header.salt == w->scan->want_salt)
+		w->scan->found = true;
 	if (s->header.incarnation > w->scan->incarnation)
 		w->scan->incarnation = s->header.incarnation;
 	if (w->expected == s->header.start_lsn)
@@ -171,7 +173,6 @@ enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg
 	unsigned n;
 	enum err e;
 
-	memset(s, 0, sizeof *s);
 	e = datadir_segments(d, &starts, &n, f);
 	if (e == EG_E_OK && n > 0 && starts[0] > from)
 		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "the log begins at LSN %llu, but %llu is needed",

@@ -28,11 +28,13 @@ struct scan {
 	uint64_t last_start;           /* start LSN of the last segment */
 	uint64_t last_used;            /* its used bytes; nothing but zeros follows if `blank` */
 	bool blank;
+	uint64_t want_number, want_salt; /* set by the caller: a segment that must be there */
+	bool found;                    /* it is */
 };
 
 typedef enum err scan_fn(void *arg, const struct record *r, const struct segment_header *h, struct fault *f);
 
-/* Call fn for each record from `from` on. EG_E_VALIDATION: rot or a gap, with the
+/* Call fn for each record from `from` on. *s is zero but for want_*. EG_E_VALIDATION: rot or a gap, with the
  * LSN range in the message. The caller frees with scan_free. */
 enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg,
                   struct scan *s, struct fault *f) EG_MUST_USE;

@@ -43,6 +43,28 @@ static void on_signal(int number)
 	errno = saved;
 }
 
+/* After one of these a wild store is possible: say so in the store itself, where
+ * the next writer looks, whoever else dies with us. */
+static _Atomic uint32_t *suspect_word;
+
+static void on_crash(int number)
+{
+	if (suspect_word != NULL)
+		atomic_store(suspect_word, 1);
+	raise(number);                     /* the handler was reset: this ends us */
+}
+
+static void catch_crashes(_Atomic uint32_t *word)
+{
+	static const int numbers[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL };
+	struct sigaction act = { .sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_NODEFER };
+
+	suspect_word = word;
+	sigemptyset(&act.sa_mask);
+	for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		sigaction(numbers[i], &act, NULL);
+}
+
 static void catch_signals(int bell)
 {
 	struct sigaction act = { .sa_handler = on_signal };
@@ -149,6 +171,8 @@ static void finish_round(struct writer *w, struct round *r)
 
 	if (r->n_changes > 0) {
 		e = log_round(w, r, &f);
+		if (e == EG_E_OK && atomic_load(&store_root(&w->store)->segment_number) != w->append.header.number)
+			recover_note_segment(&w->store, &w->append);
 		if (e == EG_E_OK)
 			admit_logged(&w->admit, r);
 		else
@@ -278,6 +302,7 @@ static void shut_down(struct writer *w)
 	appliers_close(&w->appliers);
 	admit_close(&w->admit);
 	append_close(&w->append);
+	suspect_word = NULL;
 	store_close(&w->store);
 	datadir_close(&w->dir);
 }
@@ -320,6 +345,7 @@ static enum err start(struct writer *w, const struct heritage *h, struct fault *
 		e = appliers_open(&w->appliers, &w->store, h->desks, (unsigned)h->config->wal_apply_threads, f);
 	if (e != EG_E_OK)
 		return e;
+	catch_crashes(&store_root(&w->store)->suspect);
 	atomic_store(&page->recovered_records, r.records);
 	atomic_store(&page->recovery_ns, r.ns);
 	admit_open(&w->admit, &w->store, &w->appliers, w->config, w->append.spares.bytes);

@@ -92,8 +92,10 @@ void family_close(struct wal_family *f)
 	remove_tree(f->dir);
 }
 
-void family_reboot(struct wal_family *f)
+void family_reboot(struct wal_family *f, bool forget)
 {
+	if (forget)
+		(void)region_unlink_all(f->heritage.shm_prefix);
 	desks_free(&f->desks);
 	make_desks(f);
 	fill_heritage(f);

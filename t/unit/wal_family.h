@@ -3,6 +3,7 @@
 #ifndef T_WAL_FAMILY_H
 #define T_WAL_FAMILY_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "common/config.h"
@@ -22,8 +23,8 @@ void family_close(struct wal_family *f);   /* ends the wal process, removes ever
 
 void family_start_wal(struct wal_family *f);
 int family_stop_wal(struct wal_family *f, int signal);   /* wait status */
-/* Another master on the same data directory: everything in memory is forgotten. */
-void family_reboot(struct wal_family *f);
+/* Another master on the same data directory; forget: the shared memory is gone too. */
+void family_reboot(struct wal_family *f, bool forget);
 
 /* Run fn in a child that sits at desk number (incarnation rises); its exit status.
  * The desk is marked DEAD afterwards and waited for until it is drained. */

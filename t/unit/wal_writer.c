@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -196,7 +197,7 @@ static void test_store_and_restart(void **state)
 	RUN(&f, 2, send_all, .first = 0, .n = 500, .version = 2, .atomic = true);
 	RUN(&f, 3, check_all, .first = 0, .n = 500, .version = 2);
 	assert_int_equal(status_of(family_stop_wal(&f, SIGTERM)), 0);
-	family_reboot(&f);
+	family_reboot(&f, true);
 	family_start_wal(&f);
 	RUN(&f, 3, check_all, .first = 0, .n = 500, .version = 2);
 	family_close(&f);
@@ -228,9 +229,8 @@ static void test_writer_killed(void **state)
 		assert_int_equal(status_of(family_reap(&f, 2, sender)), 0);
 		RUN(&f, 3, check_all, .first = 0, .n = 2000, .version = round);
 	}
-	family_reboot(&f);
-	kill(f.wal, SIGKILL);
-	waitpid(f.wal, NULL, 0);
+	(void)family_stop_wal(&f, SIGKILL);
+	family_reboot(&f, true);
 	family_start_wal(&f);
 	RUN(&f, 3, check_all, .first = 0, .n = 2000, .version = 5);
 	family_close(&f);
@@ -334,9 +334,112 @@ static void test_rotation(void **state)
 		RUN(&f, 2, send_all, .first = 0, .n = 3000, .version = v);
 	assert_true(atomic_load(&desk_wal(&f.desks)->segments) > 3);
 	(void)family_stop_wal(&f, SIGKILL);
-	family_reboot(&f);
+	family_reboot(&f, true);
 	family_start_wal(&f);
 	RUN(&f, 3, check_all, .first = 0, .n = 3000, .version = 4);
+	family_close(&f);
+}
+
+/* ---- the three recoveries ------------------------------------------------------------ */
+
+static uint64_t segment_files(const struct wal_family *f)
+{
+	return atomic_load(&desk_wal(&f->desks)->segments);
+}
+
+/* The whole family dies; the next one finds the shared memory and keeps it. */
+static void test_reattach(void **state)
+{
+	struct wal_family f;
+
+	(void)state;
+	family_open(&f, NULL, 0);
+	family_start_wal(&f);
+	RUN(&f, 2, send_all, .first = 0, .n = 1000, .version = 1);
+	for (unsigned v = 2; v <= 4; v++) {
+		(void)family_stop_wal(&f, SIGKILL);
+		family_reboot(&f, false);
+		family_start_wal(&f);
+		assert_true(f.wal > 0);
+		/* Kept, not read again: nothing of the log had to be applied. */
+		assert_int_equal(atomic_load(&desk_wal(&f.desks)->recovered_records), 0);
+		RUN(&f, 3, check_all, .first = 0, .n = 1000, .version = v - 1);
+		RUN(&f, 2, send_all, .first = 0, .n = 1000, .version = v);
+		RUN(&f, 3, check_all, .first = 0, .n = 1000, .version = v);
+	}
+	family_close(&f);
+}
+
+/* A byte of a body in shared memory, changed from outside. */
+static void damage(struct wal_family *f, const char *text)
+{
+	char path[128];
+	uint8_t *base, *at;
+	long bytes = 4 << 20;
+	int fd;
+
+	snprintf(path, sizeof path, "/dev/shm%sheap", f->heritage.shm_prefix);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	bytes = lseek(fd, 0, SEEK_END);
+	base = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(base != MAP_FAILED);
+	at = memmem(base, (size_t)bytes, text, strlen(text));
+	assert_non_null(at);
+	*at ^= 1;
+	munmap(base, (size_t)bytes);
+	close(fd);
+}
+
+/* A writer that did not die of a kill: everything is verified; what is damaged is
+ * built anew from the log. */
+static void test_crashed_writer(void **state)
+{
+	struct wal_family f;
+
+	(void)state;
+	family_open(&f, NULL, 0);
+	family_start_wal(&f);
+	RUN(&f, 2, send_all, .first = 0, .n = 300, .version = 1);
+	(void)family_stop_wal(&f, SIGSEGV);
+	family_start_wal(&f);
+	assert_int_equal(atomic_load(&desk_wal(&f.desks)->recovered_records), 0);
+	RUN(&f, 3, check_all, .first = 0, .n = 300, .version = 1);
+
+	damage(&f, "text 200 version 1");
+	(void)family_stop_wal(&f, SIGABRT);
+	family_start_wal(&f);
+	assert_true(atomic_load(&desk_wal(&f.desks)->recovered_records) >= 300);
+	RUN(&f, 3, check_all, .first = 0, .n = 300, .version = 1);
+	RUN(&f, 2, send_all, .first = 0, .n = 300, .version = 2);
+	RUN(&f, 3, check_all, .first = 0, .n = 300, .version = 2);
+	family_close(&f);
+}
+
+/* Shared memory that is ahead of the log, as after an old copy of the data
+ * directory was put back: the log decides. */
+static void test_foreign_log(void **state)
+{
+	struct wal_family f;
+	char command[512];
+
+	(void)state;
+	family_open(&f, NULL, 0);
+	family_start_wal(&f);
+	RUN(&f, 2, send_all, .first = 0, .n = 100, .version = 1);
+	(void)family_stop_wal(&f, SIGKILL);
+	snprintf(command, sizeof command, "cp -a %s/wal %s/kept", f.dir, f.dir);
+	assert_int_equal(system(command), 0);
+	family_reboot(&f, false);
+	family_start_wal(&f);
+	RUN(&f, 2, send_all, .first = 0, .n = 100, .version = 2);
+	(void)family_stop_wal(&f, SIGKILL);
+	snprintf(command, sizeof command, "rm -r %s/wal && mv %s/kept %s/wal", f.dir, f.dir, f.dir);
+	assert_int_equal(system(command), 0);
+	family_reboot(&f, false);
+	family_start_wal(&f);
+	RUN(&f, 3, check_all, .first = 0, .n = 100, .version = 1);
+	assert_true(segment_files(&f) >= 1);
 	family_close(&f);
 }
 
@@ -399,6 +502,9 @@ int main(void)
 		cmocka_unit_test(test_atomic),
 		cmocka_unit_test(test_rotation),
 		cmocka_unit_test(test_writer_killed),
+		cmocka_unit_test(test_reattach),
+		cmocka_unit_test(test_crashed_writer),
+		cmocka_unit_test(test_foreign_log),
 		cmocka_unit_test(test_readers_cannot_write),
 	};
 
