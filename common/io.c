@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/fault.h"
+
 struct io_counts io_counts;
 
 ssize_t io_read_at(int fd, void *to, size_t bytes, uint64_t offset)
@@ -32,7 +34,7 @@ int io_write_at(int fd, const void *from, size_t bytes, uint64_t offset)
 	size_t done = 0;
 
 	while (done < bytes) {
-		ssize_t n = pwrite(fd, (const uint8_t *)from + done, bytes - done, (off_t)(offset + done));
+		ssize_t n = pwrite(fd, (const uint8_t *)from + done, FAULT_SHARE(bytes - done), (off_t)(offset + done));
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 
 #define EG_WATCH_NS INT64_C(1000000000)         /* longest step that counts as silence */
@@ -110,11 +111,19 @@ void family_reap(struct family *fam, int64_t now)
 			death_log(fam, c, d, status);
 			death_count(fam, c, d, now);
 			c->pid = 0;
+			FAULT(MASTER_REAPED);
 			atomic_store(&seat_of(fam, d)->pid, 0);
 			atomic_store(&seat_of(fam, d)->state, d == EG_DESK_WAL ? EG_DESK_FREE : EG_DESK_DEAD);
+			FAULT(MASTER_SEAT_DEAD);
 			desk_ring_always(fam->desks, EG_DESK_WAL);
 		}
 	}
+}
+
+static void seat_free(struct seat *seat)
+{
+	atomic_store(&seat->state, EG_DESK_FREE);
+	FAULT(MASTER_SEAT_FREE);
 }
 
 bool family_release(struct family *fam)
@@ -128,7 +137,7 @@ bool family_release(struct family *fam)
 		if (atomic_load(&seat->state) != EG_DESK_DEAD)
 			continue;
 		if (atomic_load_explicit(&wal->drained[d], memory_order_acquire) == atomic_load(&seat->incarnation))
-			atomic_store(&seat->state, EG_DESK_FREE);
+			seat_free(seat);
 		else
 			waiting = true;
 	}
@@ -252,6 +261,7 @@ static void child_tell(struct family *fam, struct child *c, enum family_told wha
 	c->told = what;
 	c->leave_by = leave_by;
 	kill(c->pid, what == FAMILY_STOP ? SIGTERM : SIGQUIT);
+	FAULT(MASTER_TOLD);
 }
 
 unsigned family_retire(struct family *fam, int64_t patience_ns, int64_t now)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "master/master.h"
 
@@ -127,6 +128,7 @@ bool reload_run(struct master *m)
 		LOG_ERROR("reload failed: the old configuration stays in force");
 		return false;
 	}
+	FAULT(MASTER_RELOAD);
 	config_free(m->cfg);
 	m->cfg = cfg;
 	m->serve = true;
@@ -137,6 +139,7 @@ bool reload_run(struct master *m)
 	atomic_fetch_add(&page->config_generation, 1);
 	files_give(log_fd(), &m->family.spawn.owner);
 	master_heritage(m);
+	FAULT(MASTER_RELOADED);
 	family_ring(&m->family);
 	LOG_INFO("configuration generation %u is in force", m->family.spawn.heritage.config_generation);
 	return true;

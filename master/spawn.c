@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "master/signals.h"
 #include "master/title.h"
@@ -77,6 +78,8 @@ static void child_run(const struct spawn *s, const struct kind *kind, struct her
 	struct listener *listeners = NULL;
 	struct fault f;
 
+	FAULT_KIND(kind->number);
+	FAULT(CHILD_BORN);
 	signals_child();
 	/* Signals from the terminal are for the master, which passes them on in order. */
 	setpgid(0, 0);
@@ -122,6 +125,7 @@ pid_t spawn_child(const struct spawn *s, const struct kind *kind, unsigned desk,
 	h.incarnation = atomic_load(&seat->incarnation) + 1;
 	h.parent_pid = getpid();
 	seat_take(seat, kind, &h, restarts);
+	FAULT(MASTER_SEAT_TAKEN);
 	log_flush();
 	pid = fork();
 	if (pid == 0)
@@ -130,6 +134,7 @@ pid_t spawn_child(const struct spawn *s, const struct kind *kind, unsigned desk,
 		atomic_store(&seat->state, EG_DESK_FREE);
 		return -1;
 	}
+	FAULT(MASTER_FORKED);
 	atomic_store(&seat->pid, pid);
 	return pid;
 }

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 
 #define EG_DESK_MAGIC 0x4b534445u      /* "EDSK" */
 #define EG_PAGE 4096u
@@ -180,6 +181,7 @@ enum err desk_take(struct desks *d, unsigned number, struct fault *f)
 	for (unsigned i = 0; i < EG_EPOCHS_MAX; i++)
 		atomic_store(&slots[i].epoch, 0);
 	desk_beat(d);
+	FAULT(CHILD_SEATED);
 	return EG_E_OK;
 }
 

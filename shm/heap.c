@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "shm/heap_write.h"
 
 #define EG_HEAP_LARGEST ((size_t)128 << 10)
@@ -130,6 +131,7 @@ static enum err alloc_large(struct heap *h, size_t n, uint64_t *offset, struct f
 	h->size_of[first] = EG_SIZE_LARGE;
 	*offset = chunk_offset(first);
 	h->live_bytes += want * EG_HEAP_CHUNK;
+	FAULT(HEAP_LARGE);
 	return EG_E_OK;
 }
 
@@ -154,9 +156,11 @@ enum err heap_alloc(struct heap *h, size_t n, uint64_t *offset, struct fault *f)
 		h->size_of[chunk] = (uint8_t)c;
 		for (size_t i = EG_HEAP_CHUNK / bytes; i-- > 0;)
 			push(&h->free[c], chunk_offset(chunk) + i * bytes);
+		FAULT(HEAP_CHUNK);
 	}
 	*offset = h->free[c].at[--h->free[c].n];
 	h->live_bytes += bytes;
+	FAULT(HEAP_TAKEN);
 	return EG_E_OK;
 }
 
@@ -166,6 +170,7 @@ void heap_free(struct heap *h, uint64_t offset, size_t n)
 
 	EG_ASSERT(offset >= EG_HEAP_BASE && chunk < h->n_chunks);
 	h->live_bytes -= heap_block_bytes(n);
+	FAULT(HEAP_FREED);
 	if (n <= EG_HEAP_LARGEST) {
 		EG_ASSERT(h->size_of[chunk] == size_class(n));
 		push(&h->free[size_class(n)], offset);
@@ -191,6 +196,7 @@ void heap_scan_begin(struct heap *h)
 	h->used = calloc(1, (size_t)h->n_chunks * (EG_HEAP_CHUNK / 64 / 8) + 1);
 	EG_ASSERT(h->used != NULL);
 	h->live_bytes = 0;
+	FAULT(HEAP_SCAN_BEGUN);
 }
 
 void heap_scan_mark(struct heap *h, uint64_t offset, size_t n)
@@ -230,4 +236,5 @@ void heap_scan_end(struct heap *h)
 	}
 	free(h->used);
 	h->used = NULL;
+	FAULT(HEAP_SCAN_ENDED);
 }

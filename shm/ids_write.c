@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/fault.h"
 #include "shm/reclaim_write.h"
 
 #define EG_IDS_SMALLEST 6u             /* log2 of the words of a first table */
@@ -56,7 +57,9 @@ enum err ids_grow(struct store_writer *w, unsigned shard, struct fault *f)
 		if (word > 1)
 			put(new, size, word);
 	}
+	FAULT(IDS_COPIED);
 	atomic_store_explicit(&store_root(w)->ids[shard].word, offset << 8 | log2, memory_order_release);
+	FAULT(IDS_SWITCHED);
 	w->ids_used[shard] = live;
 	if (old_root != 0)
 		retire_block(w, old_root >> 8, old_size * 8);
@@ -74,6 +77,7 @@ void ids_insert(struct store_writer *w, unsigned shard, uint64_t key, uint32_t n
 	while ((seen = atomic_load_explicit(&words[at], memory_order_relaxed)) > 1)
 		at = (at + 1) & (size - 1);
 	atomic_store_explicit(&words[at], word, memory_order_release);
+	FAULT(IDS_INSERTED);
 	if (seen == 0)
 		w->ids_used[shard]++;
 }
@@ -101,6 +105,7 @@ bool ids_remove(struct store_writer *w, unsigned shard, uint64_t key, uint32_t n
 	if (word == NULL)
 		return false;
 	atomic_store_explicit(word, 1, memory_order_release);
+	FAULT(IDS_REMOVED);
 	return true;
 }
 
@@ -122,4 +127,5 @@ void ids_sweep(struct store_writer *w, unsigned shard, bool (*keep)(void *, uint
 			atomic_store_explicit(&words[i], 1, memory_order_release);
 		w->ids_used[shard] += word != 0;
 	}
+	FAULT(IDS_SWEPT);
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/fault.h"
 #include "shm/space_write.h"
 
 struct node_chunk *node_chunk_for_write(struct store_writer *w, unsigned class_, uint32_t chunk)
@@ -32,7 +33,9 @@ static enum err new_chunk(struct store_writer *w, unsigned class_, uint32_t *chu
 		atomic_store(&c->owner[i], EG_NODE_FREE);
 	atomic_store(&c->space, EG_NONE);
 	atomic_store(&c->next, EG_NONE);
+	FAULT(NODE_CHUNK_NEW);
 	atomic_store_explicit(&root->n_node_chunks[class_], *chunk + 1, memory_order_release);
+	FAULT(NODE_CHUNK_COUNTED);
 	return EG_E_OK;
 }
 
@@ -52,7 +55,9 @@ static enum err add_chunk(struct store_writer *w, uint32_t space, unsigned class
 	c = node_chunk_for_write(w, class_, chunk);
 	atomic_store(&c->next, atomic_load(&sp->node_head));
 	atomic_store_explicit(&c->space, space, memory_order_release);
+	FAULT(NODE_CHUNK_CHAINED);
 	atomic_store_explicit(&sp->node_head, class_ << EG_LINK_SHIFT | chunk, memory_order_release);
+	FAULT(NODE_CHUNK_LINKED);
 	for (uint32_t i = EG_CHUNK; i-- > 0;)
 		stack32_push(&p->nodes, chunk * EG_CHUNK + i);
 	return EG_E_OK;
@@ -76,6 +81,7 @@ enum err node_reserve(struct store_writer *w, uint32_t space, unsigned dim, uint
 			return e;
 	}
 	*node = stack32_pop(&p->nodes);
+	FAULT(NODE_RESERVED);
 	return EG_E_OK;
 }
 
@@ -83,6 +89,7 @@ void node_free(struct store_writer *w, unsigned class_, uint32_t node, uint32_t 
 {
 	if (w->spaces[space].nodes_class == class_)
 		stack32_push(&w->spaces[space].nodes, node);
+	FAULT(NODE_FREED);
 }
 
 void node_free_chunks(struct store_writer *w, uint32_t space)
@@ -91,12 +98,14 @@ void node_free_chunks(struct store_writer *w, uint32_t space)
 	uint32_t link = atomic_load(&sp->node_head);
 
 	atomic_store_explicit(&sp->node_head, EG_NONE, memory_order_release);
+	FAULT(NODE_CHUNKS_CUT);
 	while (link != EG_NONE) {
 		unsigned class_ = link >> EG_LINK_SHIFT;
 		struct node_chunk *c = node_chunk_for_write(w, class_, link & EG_LINK_MASK);
 		uint32_t next = atomic_load(&c->next);
 
 		atomic_store_explicit(&c->space, EG_NONE, memory_order_release);
+		FAULT(NODE_CHUNK_FREED);
 		stack32_push(&w->node_chunks[class_], link & EG_LINK_MASK);
 		link = next;
 	}
@@ -113,8 +122,10 @@ void node_publish(struct store_writer *w, unsigned class_, uint32_t node, const 
 
 	memcpy(to, vector, dim * sizeof *to);
 	memset(to + dim, 0, (stride - dim) * sizeof *to);
+	FAULT(NODE_VECTOR);
 	atomic_store_explicit(&c->owner[node % EG_CHUNK], (uint64_t)slot << 32 | generation,
 	                      memory_order_release);
+	FAULT(NODE_PUBLISHED);
 }
 
 void node_unpublish(struct store_writer *w, unsigned class_, uint32_t node)
@@ -122,4 +133,5 @@ void node_unpublish(struct store_writer *w, unsigned class_, uint32_t node)
 	struct node_chunk *c = node_chunk_for_write(w, class_, node / EG_CHUNK);
 
 	atomic_store_explicit(&c->owner[node % EG_CHUNK], EG_NODE_FREE, memory_order_release);
+	FAULT(NODE_UNPUBLISHED);
 }

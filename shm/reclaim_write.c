@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "shm/epoch.h"
 #include "shm/node_write.h"
 #include "shm/slot_write.h"
@@ -34,6 +35,7 @@ static void retire(struct store_writer *w, enum retired_kind kind, uint64_t what
 	r->what = what;
 	r->size = size;
 	pthread_mutex_unlock(&w->retire_lock);
+	FAULT(RETIRED);
 }
 
 void retire_block(struct store_writer *w, uint64_t offset, size_t bytes)
@@ -78,6 +80,7 @@ size_t reclaim(struct store_writer *w)
 		return 0;
 	/* Nobody is in an epoch below the oldest shown, or below the present one. */
 	atomic_store(epoch, atomic_load(epoch) + 1);
+	FAULT(RECLAIM_EPOCH);
 	oldest = epoch_oldest(w->desks);
 	if (oldest > atomic_load(epoch))
 		oldest = atomic_load(epoch);
@@ -97,6 +100,7 @@ size_t reclaim(struct store_writer *w)
 			node_free_chunks(w, (uint32_t)r.what);
 			break;
 		}
+		FAULT(RECLAIMED);
 	}
 	return w->retired_n;
 }

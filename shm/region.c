@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "shm/region_write.h"
 
@@ -123,6 +124,7 @@ enum err region_grow(struct region *r, uint64_t bytes, struct fault *f)
 		return err_set(f, EG_E_NO_STORAGE, NULL, NULL, "%s: %llu bytes are beyond its reserved %zu",
 		               r->name, (unsigned long long)want, r->reserved);
 	error = set_length(r, want);
+	FAULT(REGION_EXTENDED);
 	if (error == 0 && madvise(r->base + old, want - old, MADV_POPULATE_WRITE) != 0)
 		error = errno;
 	if (error != 0) {
@@ -137,7 +139,9 @@ enum err region_grow(struct region *r, uint64_t bytes, struct fault *f)
 	if (r->huge && madvise(r->base + old, want - old, MADV_COLLAPSE) != 0)
 		LOG_DEBUG("%s: no huge pages for %llu bytes: %s", r->name, (unsigned long long)(want - old),
 		          strerror(errno));
+	FAULT(REGION_POPULATED);
 	atomic_store_explicit(r->grown, want, memory_order_release);
+	FAULT(REGION_GROWN);
 	return EG_E_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "shm/ids_write.h"
 #include "shm/node_write.h"
 #include "shm/slot_write.h"
@@ -308,10 +309,14 @@ enum err store_repair(struct store_writer *w, bool verify, struct repair_report 
 	heap_scan_begin(&w->heap);
 	e = repair_slots(&r);
 	if (e == EG_E_OK) {
+		FAULT(REPAIR_SLOTS);
 		repair_nodes(&r);
+		FAULT(REPAIR_NODES);
 		mark_tables(&r);
+		FAULT(REPAIR_IDS);
 		heap_scan_end(&w->heap);
 		e = add_missing_ids(&r);
+		FAULT(REPAIR_DONE);
 	}
 	report->live = r.all.memories;
 	atomic_store(&c->memories, r.all.memories);

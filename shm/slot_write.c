@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/fault.h"
 #include "shm/space_write.h"
 
 struct slot_chunk *slot_chunk_for_write(struct store_writer *w, uint32_t chunk)
@@ -44,12 +45,16 @@ static enum err add_chunk(struct store_writer *w, uint32_t space, struct fault *
 		c = slot_chunk_for_write(w, chunk);
 		atomic_store(&c->space, EG_NONE);
 		atomic_store(&c->next, EG_NONE);
+		FAULT(SLOT_CHUNK_NEW);
 		atomic_store_explicit(&root->n_slot_chunks, chunk + 1, memory_order_release);
+		FAULT(SLOT_CHUNK_COUNTED);
 	}
 	c = slot_chunk_for_write(w, chunk);
 	atomic_store(&c->next, atomic_load(&sp->slot_head));
 	atomic_store_explicit(&c->space, space, memory_order_release);
+	FAULT(SLOT_CHUNK_CHAINED);
 	atomic_store_explicit(&sp->slot_head, chunk, memory_order_release);
+	FAULT(SLOT_CHUNK_LINKED);
 	for (uint32_t i = EG_CHUNK; i-- > 0;)
 		stack32_push(&w->spaces[space].slots, chunk * EG_CHUNK + i);
 	return EG_E_OK;
@@ -70,6 +75,7 @@ enum err slot_reserve(struct store_writer *w, uint32_t space, uint32_t *slot, ui
 	s = slot_for_write(w, *slot);
 	*generation = generation_of(s);
 	set_word(s, *generation, EG_SLOT_FILLING);
+	FAULT(SLOT_RESERVED);
 	return EG_E_OK;
 }
 
@@ -78,7 +84,9 @@ void slot_free(struct store_writer *w, uint32_t slot, uint32_t space)
 	struct slot *s = slot_for_write(w, slot);
 
 	set_word(s, generation_of(s) + 1, EG_SLOT_FREE);
+	FAULT(SLOT_GENERATION);
 	atomic_store(&s->body, 0);
+	FAULT(SLOT_FREED);
 	stack32_push(&w->spaces[space].slots, slot);
 }
 
@@ -88,11 +96,13 @@ void slot_free_chunks(struct store_writer *w, uint32_t space)
 	uint32_t chunk = atomic_load(&sp->slot_head);
 
 	atomic_store_explicit(&sp->slot_head, EG_NONE, memory_order_release);
+	FAULT(SLOT_CHUNKS_CUT);
 	while (chunk != EG_NONE) {
 		struct slot_chunk *c = slot_chunk_for_write(w, chunk);
 		uint32_t next = atomic_load(&c->next);
 
 		atomic_store_explicit(&c->space, EG_NONE, memory_order_release);
+		FAULT(SLOT_CHUNK_FREED);
 		stack32_push(&w->slot_chunks, chunk);
 		chunk = next;
 	}
@@ -122,7 +132,9 @@ void slot_publish(struct store_writer *w, uint32_t slot, uint64_t body, const st
 	atomic_store_explicit(&s->tier, EG_TIER_HOT, memory_order_relaxed);
 	atomic_store_explicit(&s->associations, 0, memory_order_relaxed);
 	atomic_store_explicit(&s->body, body, memory_order_release);
+	FAULT(SLOT_FILLED);
 	set_word(s, generation_of(s), EG_SLOT_LIVE);
+	FAULT(SLOT_LIVE);
 }
 
 uint64_t slot_replace(struct store_writer *w, uint32_t slot, uint64_t body)
@@ -131,6 +143,7 @@ uint64_t slot_replace(struct store_writer *w, uint32_t slot, uint64_t body)
 	uint64_t old = atomic_load(&s->body);
 
 	atomic_store_explicit(&s->body, body, memory_order_release);
+	FAULT(SLOT_REPLACED);
 	return old;
 }
 
@@ -139,4 +152,5 @@ void slot_unpublish(struct store_writer *w, uint32_t slot)
 	struct slot *s = slot_for_write(w, slot);
 
 	set_word(s, generation_of(s), EG_SLOT_RETIRED);
+	FAULT(SLOT_UNPUBLISHED);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "shm/ids_write.h"
 #include "shm/node_write.h"
 #include "shm/slot_write.h"
@@ -43,6 +44,7 @@ enum err space_reserve(struct store_writer *w, uint32_t number, struct fault *f)
 	sp->number = number;
 	atomic_store(&sp->slot_head, EG_NONE);
 	atomic_store(&sp->node_head, EG_NONE);
+	FAULT(SPACE_RESERVED);
 	return EG_E_OK;
 }
 
@@ -67,14 +69,18 @@ void space_publish(struct store_writer *w, uint32_t number, const struct space_t
 	sp->created_us = created_us;
 	atomic_store(&sp->vectors, (uint64_t)t->source << 32 | t->dimension);
 	set_terms(sp, t, lsn);
+	FAULT(SPACE_FILLED);
 	atomic_store_explicit(&sp->state, EG_SPACE_LIVE, memory_order_release);
+	FAULT(SPACE_LIVE);
 	if (number >= atomic_load(&root->n_spaces))
 		atomic_store_explicit(&root->n_spaces, number + 1, memory_order_release);
+	FAULT(SPACE_COUNTED);
 	if (!ids_has(w, EG_SHARDS, key, number)) {
 		ids_insert(w, EG_SHARDS, key, number);
 		atomic_fetch_add(&root->counts.spaces, 1);
 	}
 	atomic_fetch_sub(&w->ids_pending[EG_SHARDS], 1);
+	FAULT(SPACE_PUBLISHED);
 }
 
 void space_unreserve(struct store_writer *w, uint32_t number)
@@ -85,6 +91,7 @@ void space_unreserve(struct store_writer *w, uint32_t number)
 	slot_free_chunks(w, number);
 	node_free_chunks(w, number);
 	atomic_fetch_sub(&w->ids_pending[EG_SHARDS], 1);
+	FAULT(SPACE_UNRESERVED);
 }
 
 void space_change(struct store_writer *w, uint32_t number, const struct space_terms *t, uint64_t lsn)
@@ -94,6 +101,7 @@ void space_change(struct store_writer *w, uint32_t number, const struct space_te
 	if (space_dimension(sp) == 0 && t->dimension != 0)
 		atomic_store(&sp->vectors, (uint64_t)t->source << 32 | t->dimension);
 	set_terms(sp, t, lsn);
+	FAULT(SPACE_CHANGED);
 }
 
 void space_unpublish(struct store_writer *w, uint32_t number, uint64_t lsn)
@@ -102,8 +110,10 @@ void space_unpublish(struct store_writer *w, uint32_t number, uint64_t lsn)
 
 	atomic_store(&sp->lsn, lsn);
 	atomic_store_explicit(&sp->state, EG_SPACE_DELETED, memory_order_release);
+	FAULT(SPACE_UNPUBLISHED);
 	if (ids_remove(w, EG_SHARDS, ids_space_key(sp->id, strlen(sp->id)), number))
 		atomic_fetch_sub(&store_root(w)->counts.spaces, 1);
+	FAULT(SPACE_NAME_REMOVED);
 }
 
 void space_note_vector(struct store_writer *w, uint32_t number, enum vector_source source, uint32_t dim)
@@ -118,7 +128,9 @@ void space_note_vector(struct store_writer *w, uint32_t number, enum vector_sour
 			return;
 		if (now == EG_SOURCE_BUILTIN && source == EG_SOURCE_BUILTIN)
 			return;
-		if (atomic_compare_exchange_weak(&sp->vectors, &seen, want))
+		if (atomic_compare_exchange_weak(&sp->vectors, &seen, want)) {
+			FAULT(SPACE_VECTORS);
 			return;
+		}
 	}
 }

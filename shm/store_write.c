@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "common/fault.h"
 #include "shm/node.h"
 #include "shm/region_write.h"
 #include "shm/store_names.h"
@@ -93,9 +94,11 @@ enum err store_create(struct store_writer *w, struct desks *d, const char *prefi
 	memcpy(root->uuid, uuid, sizeof root->uuid);
 	atomic_store(&root->boot_id, boot_id);
 	atomic_store(&root->state, EG_STORE_BUILDING);
+	FAULT(STORE_ROOT_MADE);
 	e = open_fixed(w, region_create, f);
 	if (e == EG_E_OK)
 		heap_init(&w->heap, &w->store.heap);
+	FAULT(STORE_MADE);
 	return e;
 }
 
@@ -140,6 +143,7 @@ enum err store_adopt(struct store_writer *w, struct desks *d, const char *prefix
 		e = adopt_classes(w, f);
 	if (e == EG_E_OK)
 		heap_init(&w->heap, &w->store.heap);
+	FAULT(STORE_ADOPTED);
 	return e;
 }
 
@@ -147,6 +151,7 @@ void store_publish(struct store_writer *w, uint64_t boot_id)
 {
 	atomic_store_explicit(&store_root(w)->boot_id, boot_id, memory_order_release);
 	atomic_store_explicit(&store_root(w)->state, EG_STORE_READY, memory_order_release);
+	FAULT(STORE_PUBLISHED);
 }
 
 enum err store_make_class(struct store_writer *w, unsigned class_, struct fault *f)
@@ -160,10 +165,12 @@ enum err store_make_class(struct store_writer *w, unsigned class_, struct fault 
 	e = open_one(w, region_create, &s->node[class_], EG_REGION_NODE, class_, f);
 	if (e != EG_E_OK)
 		e = open_one(w, region_adopt, &s->node[class_], EG_REGION_NODE, class_, f);
+	FAULT(STORE_CLASS_HALF);
 	if (e == EG_E_OK && open_one(w, region_create, &s->vec[class_], EG_REGION_VEC, class_, f) != EG_E_OK)
 		e = open_one(w, region_adopt, &s->vec[class_], EG_REGION_VEC, class_, f);
 	if (e != EG_E_OK)
 		return e;
+	FAULT(STORE_CLASS_MADE);
 	atomic_store_explicit(&s->class_mapped[class_], 1, memory_order_release);
 	return EG_E_OK;
 }

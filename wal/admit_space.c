@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "shm/space_write.h"
 #include "wal/admit_parts.h"
 #include "wal/spacemsg.h"
@@ -238,6 +239,7 @@ void admit_apply_space(struct admit *a, const struct record *r)
 	else
 		apply_space_delete(a->w, r);
 	atomic_store_explicit(&store_root(a->w)->applied_lsn[EG_SHARDS], r->lsn, memory_order_release);
+	FAULT(SPACE_APPLIED_LSN);
 	/* A new one's admission state may be ahead already: its first memories are in
 	 * this round. */
 	if (!was_new)

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/crc32c.h"
+#include "common/fault.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "shm/metrics.h"
@@ -31,28 +32,28 @@ static int open_for_append(struct append *a, const char *name)
 	int fd = -EINVAL;
 
 	if (a->direct) {
-		fd = io_open(a->dir->wal_fd, name, O_RDWR | O_DIRECT);
+		fd = FAULT_FD(SEGMENT_OPEN_DIRECT, io_open(a->dir->wal_fd, name, O_RDWR | O_DIRECT));
 		if (fd == -EINVAL) {
 			LOG_WARN("wal.use_direct_io: this file system refuses O_DIRECT; the page cache is used");
 			a->direct = false;
 		}
 	}
-	return a->direct ? fd : io_open(a->dir->wal_fd, name, O_RDWR);
+	return a->direct ? fd : FAULT_FD(SEGMENT_OPEN, io_open(a->dir->wal_fd, name, O_RDWR));
 }
 
 /* Both copies of the header into a spare file, on stable storage. */
 static int write_headers(const struct append *a, const struct segment_header *h, const char *spare)
 {
 	uint8_t blocks[2 * EG_BLOCK] = { 0 };
-	int fd = io_open(a->dir->spare_fd, spare, O_RDWR), error;
+	int fd = FAULT_FD(SEGMENT_OPEN_SPARE, io_open(a->dir->spare_fd, spare, O_RDWR)), error;
 
 	if (fd < 0)
 		return -fd;
 	memcpy(blocks, h, sizeof *h);
 	memcpy(blocks + EG_BLOCK, h, sizeof *h);
-	error = io_write_at(fd, blocks, sizeof blocks, 0);
+	error = FAULT_IO(SEGMENT_WRITE_HEADER, io_write_at(fd, blocks, sizeof blocks, 0));
 	if (error == 0)
-		error = io_sync(fd);
+		error = FAULT_IO(SEGMENT_SYNC_HEADER, io_sync(fd));
 	close(fd);
 	return error;
 }
@@ -106,22 +107,24 @@ enum err append_segment(struct append *a, uint64_t start_lsn, struct fault *f)
 	datadir_segment_name(name, start_lsn);
 	error = write_headers(a, &header, spare);
 	if (error == 0)
-		error = io_rename(a->dir->spare_fd, spare, a->dir->wal_fd, name);
+		error = FAULT_IO(SEGMENT_RENAME, io_rename(a->dir->spare_fd, spare, a->dir->wal_fd, name));
 	if (error == 0)
-		error = io_sync_dir(a->dir->wal_fd);
+		error = FAULT_IO(SEGMENT_DIR_SYNC, io_sync_dir(a->dir->wal_fd));
 	if (error == 0)
-		error = io_sync_dir(a->dir->spare_fd);
+		error = FAULT_IO(SEGMENT_SPARE_SYNC, io_sync_dir(a->dir->spare_fd));
 	if (error != 0)
 		return io_failed(f, "a new segment", error);
 	fd = open_for_append(a, name);
 	if (fd < 0)
 		return io_failed(f, name, -fd);
 	seal(a);
+	FAULT(SEGMENT_SEALED);
 	a->header = header;
 	a->fd = fd;
 	a->offset = EG_SEGMENT_DATA;
 	a->segments++;
 	a->log_bytes += EG_SEGMENT_DATA;
+	FAULT(SEGMENT_NEXT);
 	return EG_E_OK;
 }
 
@@ -241,7 +244,7 @@ enum err append_write(struct append *a, struct fault *f)
 	bytes = a->len - a->written;
 	if (bytes == 0)
 		return EG_E_OK;
-	error = io_write_at(a->fd, a->buf + a->written, bytes, a->offset);
+	error = FAULT_IO(GROUP_WRITE, io_write_at(a->fd, a->buf + a->written, bytes, a->offset));
 	if (error != 0)
 		return io_failed(f, "write", error);
 	a->written = a->len;
@@ -260,7 +263,7 @@ enum err append_sync(struct append *a, struct fault *f)
 
 	if (!a->unsynced)
 		return EG_E_OK;
-	error = io_sync(a->fd);
+	error = FAULT_IO(GROUP_SYNC, io_sync(a->fd));
 	if (error != 0)
 		return io_failed(f, "sync", error);
 	a->unsynced = false;

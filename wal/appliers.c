@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "common/fault.h"
 #include "shm/metrics.h"
 
 static void apply_share(struct appliers *a, struct round *r, unsigned number)
@@ -17,10 +18,12 @@ static void apply_share(struct appliers *a, struct round *r, unsigned number)
 			continue;
 		apply_plan(a->writer, p);
 		atomic_store_explicit(&root->applied_lsn[p->record->shard], p->record->lsn, memory_order_release);
+		FAULT(APPLIED_LSN);
 	}
 	/* Shards without a record in this round have nothing below its end either. */
 	for (unsigned s = number; s < EG_SHARDS && r->last_lsn != 0; s += a->n)
 		atomic_store_explicit(&root->applied_lsn[s], r->last_lsn, memory_order_release);
+	FAULT(APPLIED_SHARE);
 }
 
 static void answer_entry(struct appliers *a, const struct round *r, const struct entry *e)
@@ -33,9 +36,12 @@ static void answer_entry(struct appliers *a, const struct round *r, const struct
 	atomic_store_explicit(&c->first_bad, e->first_bad, memory_order_relaxed);
 	atomic_store_explicit(&c->durable, r->durable, memory_order_relaxed);
 	atomic_store_explicit(&c->seq, e->seq, memory_order_release);
+	FAULT(ANSWER_CELL);
 	/* done_seq before tail: a sender that takes over the desk reads both. */
 	atomic_store_explicit(&to->done_seq, e->seq, memory_order_release);
+	FAULT(ANSWER_DONE);
 	atomic_store_explicit(&to->tail, e->end, memory_order_release);
+	FAULT(ANSWER_TAIL);
 }
 
 /* Lock held. Entries of a round are in lane order, so tails only rise. */
@@ -50,6 +56,7 @@ static void answer(struct appliers *a, struct round *r)
 	}
 	if (r->last_lsn != 0)
 		atomic_store_explicit(&page->acked_lsn, r->last_lsn, memory_order_release);
+	FAULT(ANSWER_ACKED);
 	for (unsigned k = EG_DESK_FIRST; k < a->desks->n; k++)
 		if (rung >> k & 1)
 			desk_ring_always(a->desks, k);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/fault.h"
 #include "shm/ids_write.h"
 #include "shm/node_write.h"
 #include "shm/reclaim_write.h"
@@ -40,6 +41,7 @@ enum err plan_reserve(struct store_writer *w, struct plan *p, const struct recor
 		slot_free(w, p->slot, head->space);
 	if (e == EG_E_OK && p->fresh)
 		atomic_fetch_add(&w->ids_pending[head->shard], 1);
+	FAULT(APPLY_RESERVED);
 	return e;
 }
 
@@ -52,6 +54,7 @@ void plan_undo(struct store_writer *w, struct plan *p, const struct record *head
 		slot_free(w, p->slot, head->space);
 		atomic_fetch_sub(&w->ids_pending[head->shard], 1);
 	}
+	FAULT(APPLY_UNDONE);
 }
 
 /* The body: the record without its vector. */
@@ -118,10 +121,12 @@ static void apply_put(struct store_writer *w, const struct plan *p)
 		                  r->dim);
 	}
 	write_body(w, p);
+	FAULT(APPLY_BODY);
 	if (p->fresh) {
 		slot_publish(w, p->slot, p->body, r);
 		ids_insert(w, r->shard, r->key, p->slot);
 		atomic_fetch_sub(&w->ids_pending[r->shard], 1);
+		FAULT(APPLY_ID);
 		count(w, r, 1, true);
 	} else {
 		uint64_t old = slot_replace(w, p->slot, p->body);
@@ -130,6 +135,7 @@ static void apply_put(struct store_writer *w, const struct plan *p)
 		count(w, &b->record, -1, false);
 		count(w, r, 1, false);
 		retire_body(w, old);
+		FAULT(APPLY_RETIRED);
 	}
 }
 
@@ -144,6 +150,7 @@ static void apply_delete(struct store_writer *w, uint32_t slot)
 	count(w, &r, -1, true);
 	retire_body(w, offset);
 	retire_slot(w, slot, r.space);
+	FAULT(APPLY_DELETED);
 }
 
 void apply_plan(struct store_writer *w, struct plan *p)
@@ -179,7 +186,9 @@ void apply_space_delete(struct store_writer *w, const struct record *r)
 		return;
 	space_unpublish(w, r->space, r->lsn);
 	slot_walk(&w->store, sp, &walk);
-	while (slot_next(&walk, &e))
+	while (slot_next(&walk, &e)) {
 		apply_delete(w, e.number);
+		FAULT(SPACE_MEMORY_DROPPED);
+	}
 	retire_space(w, r->space);
 }

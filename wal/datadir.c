@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/crc32c.h"
+#include "common/fault.h"
 #include "common/io.h"
 
 #define EG_SUPERBLOCK_MAGIC UINT64_C(0x4b4c425245505553)   /* "SUPERBLK" */
@@ -37,27 +38,27 @@ static enum err failed(struct fault *f, const char *path, const char *what, int 
 static enum err open_folder(struct datadir *d, const char *name, int *fd, struct fault *f)
 {
 	if (mkdirat(d->fd, name, 0700) == 0) {
-		int error = io_sync_dir(d->fd);
+		int error = FAULT_IO(DATADIR_FOLDER_SYNC, io_sync_dir(d->fd));
 
 		if (error != 0)
 			return failed(f, d->path, name, error);
 	} else if (errno != EEXIST) {
 		return failed(f, d->path, name, errno);
 	}
-	*fd = io_open(d->fd, name, O_RDONLY | O_DIRECTORY);
+	*fd = FAULT_FD(DATADIR_FOLDER_OPEN, io_open(d->fd, name, O_RDONLY | O_DIRECTORY));
 	return *fd >= 0 ? EG_E_OK : failed(f, d->path, name, -*fd);
 }
 
 /* Only tmp/ is swept: what lies there was never promised to anybody. */
 static enum err sweep_tmp(struct datadir *d, struct fault *f)
 {
-	DIR *dir = fdopendir(io_open(d->fd, "tmp", O_RDONLY | O_DIRECTORY));
+	DIR *dir = fdopendir(FAULT_FD(DATADIR_TMP_OPEN, io_open(d->fd, "tmp", O_RDONLY | O_DIRECTORY)));
 	struct dirent *entry;
 	int error = dir == NULL ? errno : 0;
 
 	while (error == 0 && (entry = readdir(dir)) != NULL)
 		if (entry->d_name[0] != '.')
-			error = io_unlink(d->tmp_fd, entry->d_name);
+			error = FAULT_IO(DATADIR_TMP_UNLINK, io_unlink(d->tmp_fd, entry->d_name));
 	if (dir != NULL)
 		closedir(dir);
 	return error == 0 ? EG_E_OK : failed(f, d->path, "tmp", error);
@@ -73,16 +74,16 @@ static enum err superblock_make(struct datadir *d, uint32_t stores, struct fault
 		return failed(f, d->path, "uuid", errno);
 	s.crc = crc32c(0, &s, offsetof(struct superblock, crc));
 	memcpy(block, &s, sizeof s);
-	fd = io_open(d->tmp_fd, "SUPERBLOCK", O_RDWR | O_CREAT | O_TRUNC);
-	error = fd < 0 ? -fd : io_write_at(fd, block, sizeof block, 0);
+	fd = FAULT_FD(SUPERBLOCK_CREATE, io_open(d->tmp_fd, "SUPERBLOCK", O_RDWR | O_CREAT | O_TRUNC));
+	error = fd < 0 ? -fd : FAULT_IO(SUPERBLOCK_WRITE, io_write_at(fd, block, sizeof block, 0));
 	if (error == 0)
-		error = io_sync(fd);
+		error = FAULT_IO(SUPERBLOCK_SYNC, io_sync(fd));
 	if (fd >= 0)
 		close(fd);
 	if (error == 0)
-		error = io_rename(d->tmp_fd, "SUPERBLOCK", d->fd, "SUPERBLOCK");
+		error = FAULT_IO(SUPERBLOCK_RENAME, io_rename(d->tmp_fd, "SUPERBLOCK", d->fd, "SUPERBLOCK"));
 	if (error == 0)
-		error = io_sync_dir(d->fd);
+		error = FAULT_IO(SUPERBLOCK_DIR_SYNC, io_sync_dir(d->fd));
 	if (error != 0)
 		return failed(f, d->path, "SUPERBLOCK", error);
 	d->created = true;
@@ -96,7 +97,8 @@ static enum err superblock_read(struct datadir *d, int fd, struct fault *f)
 {
 	struct superblock s;
 
-	if (io_read_at(fd, &s, sizeof s, 0) != (ssize_t)sizeof s || s.magic != EG_SUPERBLOCK_MAGIC
+	if (FAULT_READ(SUPERBLOCK_READ, io_read_at(fd, &s, sizeof s, 0)) != (ssize_t)sizeof s
+	    || s.magic != EG_SUPERBLOCK_MAGIC
 	    || s.crc != crc32c(0, &s, offsetof(struct superblock, crc)))
 		return err_set(f, EG_E_VALIDATION, NULL, NULL, "%s/SUPERBLOCK is damaged", d->path);
 	if (s.format != EG_SUPERBLOCK_FORMAT)
@@ -116,7 +118,7 @@ enum err datadir_open(struct datadir *d, const char *path, uint32_t stores, stru
 	memset(d, 0, sizeof *d);
 	d->wal_fd = d->spare_fd = d->tmp_fd = -1;
 	snprintf(d->path, sizeof d->path, "%s", path);
-	d->fd = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+	d->fd = FAULT_FD(DATADIR_OPEN, io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
 	if (d->fd < 0)
 		return failed(f, path, "", -d->fd);
 	e = open_folder(d, "wal", &d->wal_fd, f);
@@ -128,7 +130,7 @@ enum err datadir_open(struct datadir *d, const char *path, uint32_t stores, stru
 		e = sweep_tmp(d, f);
 	if (e != EG_E_OK)
 		return e;
-	fd = io_open(d->fd, "SUPERBLOCK", O_RDONLY);
+	fd = FAULT_FD(SUPERBLOCK_OPEN, io_open(d->fd, "SUPERBLOCK", O_RDONLY));
 	if (fd == -ENOENT)
 		return superblock_make(d, stores, f);
 	if (fd < 0)
@@ -162,7 +164,7 @@ static int by_lsn(const void *a, const void *b)
 
 enum err datadir_segments(const struct datadir *d, uint64_t **start_lsns, unsigned *n, struct fault *f)
 {
-	DIR *dir = fdopendir(io_open(d->fd, "wal", O_RDONLY | O_DIRECTORY));
+	DIR *dir = fdopendir(FAULT_FD(SEGMENTS_LIST, io_open(d->fd, "wal", O_RDONLY | O_DIRECTORY)));
 	struct dirent *entry;
 	unsigned cap = 0;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "wal/lane.h"
 #include "wal/logged.h"
@@ -108,6 +109,7 @@ static void take(struct lanes *l, struct round *round, const struct lane_entry *
 	r->at += e->bytes;
 	r->next_seq++;
 	e->end = r->at;
+	FAULT(LANE_TAKEN);
 }
 
 unsigned lanes_gather(struct lanes *l, struct round *round)

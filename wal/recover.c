@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "shm/epoch.h"
@@ -48,6 +49,7 @@ static bool adopt(struct store_writer *w, const struct heritage *h, const struct
 	if (store_adopt(w, h->desks, h->shm_prefix, d->uuid, h->config->storage_use_huge_pages, &f) != EG_E_OK)
 		return false;
 	wait_for_old_readers(w);
+	FAULT(READERS_LEFT);
 	suspect = atomic_load(&store_root(w)->suspect) != 0;
 	if (suspect)
 		LOG_WARN("the last wal process did not die of a kill: every object is verified");
@@ -99,7 +101,7 @@ static void trim_last(const struct datadir *d, const struct scan *s)
 	if (s->segments == 0 || !s->blank)
 		return;
 	datadir_segment_name(name, s->last_start);
-	fd = io_open(d->wal_fd, name, O_RDWR);
+	fd = FAULT_FD(LOG_TRIM_OPEN, io_open(d->wal_fd, name, O_RDWR));
 	if (fd < 0 || ftruncate(fd, (off_t)s->last_used) != 0)
 		LOG_WARN("log: the end of %s is not given back", name);
 	if (fd >= 0)
@@ -130,6 +132,7 @@ static enum err rewrite_tail(struct append *a, const struct scan *s, struct faul
 			EG_ASSERT(to->lsn == r->lsn);
 			memcpy(to + 1, r + 1, r->bytes - sizeof *r);
 			append_done(a, to);
+			FAULT(TAIL_REWRITTEN);
 		}
 		at += g->bytes;
 	}
@@ -196,6 +199,7 @@ static enum err replay_log(struct datadir *d, struct store_writer *w, struct log
 	struct replay p = { .w = w, .logged = logged, .boot_id = h->boot_id };
 	enum err e;
 
+	FAULT(RECOVER_REPAIRED);
 	memset(s, 0, sizeof *s);
 	s->want_number = atomic_load(&store_root(w)->segment_number);
 	s->want_salt = atomic_load(&store_root(w)->segment_salt);
@@ -236,8 +240,10 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 	}
 	if (e != EG_E_OK)
 		return e;
+	FAULT(RECOVER_REPLAYED);
 	trim_last(d, &s);
 	e = open_log(a, d, &s, h, f);
+	FAULT(RECOVER_OPENED);
 	scan_free(&s);
 	if (e != EG_E_OK)
 		return e;
@@ -256,5 +262,6 @@ void recover_note_segment(struct store_writer *w, const struct append *a)
 	/* Salt first: a pair of which only one word is new names no segment, and then
 	 * the store is built from the log. */
 	atomic_store(&store_root(w)->segment_salt, a->header.salt);
+	FAULT(SEGMENT_HALF_NAMED);
 	atomic_store(&store_root(w)->segment_number, a->header.number);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "shm/ids_write.h"
 #include "shm/reclaim_write.h"
 #include "shm/space_write.h"
@@ -63,6 +64,7 @@ static enum err replay_memory(struct replay *p, const struct record *r, struct f
 			e = replay_put(p, r, sp, f);
 		else
 			replay_delete(p, r, sp);
+		FAULT(REPLAY_MEMORY);
 	}
 	if (e == EG_E_OK)
 		atomic_store_explicit(applied_lsn(p, r->shard), r->lsn, memory_order_release);
@@ -86,6 +88,7 @@ static enum err replay_space(struct replay *p, const struct record *r, struct fa
 	} else {
 		apply_space_delete(p->w, r);
 	}
+	FAULT(REPLAY_SPACE);
 	if (e == EG_E_OK)
 		atomic_store_explicit(applied_lsn(p, EG_SHARDS), r->lsn, memory_order_release);
 	p->applied++;
@@ -115,6 +118,7 @@ static enum err run_close(struct replay *p, struct fault *f)
 {
 	enum err e = EG_E_OK;
 
+	FAULT(REPLAY_RUN);
 	for (size_t at = 0; at < p->run_bytes && e == EG_E_OK;) {
 		const struct record *r = (const struct record *)(const void *)(p->run + at);
 
@@ -165,6 +169,7 @@ void replay_end(struct replay *p, uint64_t last_lsn)
 	for (unsigned s = 0; s <= EG_SHARDS; s++)
 		if (atomic_load(applied_lsn(p, s)) < last_lsn)
 			atomic_store_explicit(applied_lsn(p, s), last_lsn, memory_order_release);
+	FAULT(REPLAY_ENDED);
 	free(p->run);
 	p->run = NULL;
 	p->run_bytes = p->run_cap = 0;

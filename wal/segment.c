@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/crc32c.h"
+#include "common/fault.h"
 #include "common/io.h"
 
 void segment_seal_header(struct segment_header *h)
@@ -41,7 +42,8 @@ enum err segment_open(struct segment_reader *s, const char *path, struct fault *
 	}
 	s->size = (uint64_t)st.st_size;
 	for (unsigned i = 0; i < 2; i++)
-		if (io_read_at(s->fd, &copy[i], sizeof copy[i], i * EG_BLOCK) != sizeof copy[i])
+		if (FAULT_READ(SEGMENT_HEADER_READ, io_read_at(s->fd, &copy[i], sizeof copy[i], i * EG_BLOCK))
+		    != sizeof copy[i])
 			memset(&copy[i], 0, sizeof copy[i]);
 	if (header_valid(&copy[0]) || header_valid(&copy[1])) {
 		s->header = header_valid(&copy[0]) ? copy[0] : copy[1];
@@ -112,7 +114,7 @@ static bool records_valid(const struct group_header *g)
 static bool read_group(struct segment_reader *s, uint64_t offset, bool *blank, const char **why)
 {
 	struct group_header h;
-	ssize_t got = io_read_at(s->fd, &h, sizeof h, offset);
+	ssize_t got = FAULT_READ(GROUP_HEADER_READ, io_read_at(s->fd, &h, sizeof h, offset));
 	static const struct group_header zero;
 
 	*blank = got == 0 || (got == sizeof h && memcmp(&h, &zero, sizeof h) == 0);
@@ -126,7 +128,7 @@ static bool read_group(struct segment_reader *s, uint64_t offset, bool *blank, c
 	if (h.bytes < EG_BLOCK || h.bytes % EG_BLOCK != 0 || h.bytes > s->size - offset || !reserve(s, h.bytes))
 		return false;
 	*why = "a group that is not whole";
-	if (io_read_at(s->fd, s->group, h.bytes, offset) != (ssize_t)h.bytes)
+	if (FAULT_READ(GROUP_READ, io_read_at(s->fd, s->group, h.bytes, offset)) != (ssize_t)h.bytes)
 		return false;
 	*why = "a group whose checksum is wrong";
 	if (((struct group_header *)(void *)s->group)->crc != crc32c(0, s->group + 8, h.bytes - 8))

@@ -12,23 +12,24 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/io.h"
 #include "common/log.h"
 
 /* Make one file; 0 or an errno. A half-made one is removed again. */
 static int make(const struct spares *s, const char *name)
 {
-	int fd = io_open(s->dir->spare_fd, name, O_RDWR | O_CREAT | O_EXCL), error;
+	int fd = FAULT_FD(SPARE_CREATE, io_open(s->dir->spare_fd, name, O_RDWR | O_CREAT | O_EXCL)), error;
 
 	if (fd < 0)
 		return -fd;
-	error = io_allocate(fd, s->bytes);
+	error = FAULT_IO(SPARE_ALLOCATE, io_allocate(fd, s->bytes));
 	if (error == 0)
-		error = io_sync(fd);
+		error = FAULT_IO(SPARE_SYNC, io_sync(fd));
 	close(fd);
 	if (error == 0)
-		error = io_sync_dir(s->dir->spare_fd);
-	if (error != 0 && io_unlink(s->dir->spare_fd, name) != 0)
+		error = FAULT_IO(SPARE_DIR_SYNC, io_sync_dir(s->dir->spare_fd));
+	if (error != 0 && FAULT_IO(SPARE_UNLINK, io_unlink(s->dir->spare_fd, name)) != 0)
 		LOG_WARN("spare/%s: cannot be removed", name);
 	return error;
 }
@@ -76,7 +77,7 @@ static void *run(void *arg)
 
 static enum err adopt(struct spares *s, struct fault *f)
 {
-	DIR *dir = fdopendir(io_open(s->dir->fd, "spare", O_RDONLY | O_DIRECTORY));
+	DIR *dir = fdopendir(FAULT_FD(SPARES_LIST, io_open(s->dir->fd, "spare", O_RDONLY | O_DIRECTORY)));
 	struct dirent *entry;
 
 	if (dir == NULL)
@@ -92,7 +93,7 @@ static enum err adopt(struct spares *s, struct fault *f)
 		if (s->n < EG_SPARES && fstatat(s->dir->spare_fd, entry->d_name, &st, 0) == 0
 		    && (uint64_t)st.st_size == s->bytes)
 			snprintf(s->ready[s->n++], sizeof s->ready[0], "%.31s", entry->d_name);
-		else if (io_unlink(s->dir->spare_fd, entry->d_name) != 0)
+		else if (FAULT_IO(SPARE_REMOVE, io_unlink(s->dir->spare_fd, entry->d_name)) != 0)
 			LOG_WARN("spare/%s: cannot be removed", entry->d_name);
 	}
 	closedir(dir);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "wal/lane.h"
 
 void submit_init(struct submit *s, struct desks *d, unsigned lane)
@@ -165,7 +166,9 @@ static void write_entry(struct submit *s, const struct draft *drafts, unsigned n
 	e->first_result = s->next_result;
 	e->stamp_ns = (uint64_t)clock_mono_ns();
 	s->written += bytes;
+	FAULT(SUBMIT_WRITTEN);
 	atomic_store_explicit(s->head, s->written, memory_order_release);
+	FAULT(SUBMIT_PUBLISHED);
 }
 
 static size_t entry_bytes(const struct draft *drafts, unsigned n)

@@ -2,6 +2,7 @@
 #include "wal/upkeep.h"
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "shm/metrics.h"
@@ -25,6 +26,7 @@ static void drain_dead(struct writer *w)
 		    || atomic_load(&page->drained[k]) == incarnation || !lanes_drained(&w->lanes, k))
 			continue;
 		atomic_store_explicit(&page->drained[k], incarnation, memory_order_release);
+		FAULT(DESK_DRAINED);
 		desk_ring_always(w->desks, EG_DESK_MASTER);
 	}
 }
@@ -42,6 +44,7 @@ static void fold_event(struct writer *w, uint64_t ref, uint64_t what)
 	count = (what & 0xff) == EG_ACCESS_RECALL ? UINT64_C(1) << 32 : 1;
 	atomic_fetch_add_explicit(&s->accesses, count, memory_order_relaxed);
 	atomic_store_explicit(&s->last_access_ms, what >> 8, memory_order_relaxed);
+	FAULT(ACCESS_FOLDED);
 }
 
 /* Read the access ring of a desk; what was overwritten meanwhile is counted. */
@@ -95,6 +98,7 @@ static void follow_config(struct writer *w)
 		LOG_ERROR("logging.file cannot be opened; the log goes on where it was");
 	metric_add(M_CONFIG_RELOADS, 1);
 	atomic_store(&desk_header(w->desks, EG_DESK_WAL)->config_generation, generation);
+	FAULT(CONFIG_FOLLOWED);
 	LOG_INFO("configuration generation %u is in force", generation);
 }
 

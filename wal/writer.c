@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/io.h"
 #include "common/log.h"
 #include "shm/metrics.h"
@@ -112,6 +113,7 @@ static enum err log_round(struct writer *w, struct round *r, struct fault *f)
 	append_begin(&w->append, r->buf, r->cap);
 	for (size_t i = 0; i < r->n_changes && e == EG_E_OK; i++)
 		e = append_change(w, &r->changes[i], f);
+	FAULT(ROUND_BUILT);
 	if (e == EG_E_OK)
 		e = append_write(&w->append, f);
 	r->durable = must_sync(w, r);
@@ -169,8 +171,10 @@ static void finish_round(struct writer *w, struct round *r)
 	struct fault f;
 	enum err e = EG_E_OK;
 
+	FAULT(ROUND_ADMITTED);
 	if (r->n_changes > 0) {
 		e = log_round(w, r, &f);
+		FAULT(ROUND_LOGGED);
 		if (e == EG_E_OK && atomic_load(&store_root(&w->store)->segment_number) != w->append.header.number)
 			recover_note_segment(&w->store, &w->append);
 		if (e == EG_E_OK)
@@ -183,6 +187,7 @@ static void finish_round(struct writer *w, struct round *r)
 	}
 	publish_words(w);
 	appliers_run(&w->appliers, r);
+	FAULT(ROUND_HANDED);
 	cohort_answered(&w->cohort, clock_mono_ns());
 }
 
@@ -288,6 +293,7 @@ static void shut_down(struct writer *w)
 		;
 	appliers_wait(&w->appliers);
 	sync_when_due(w, true);
+	FAULT(WRITER_DRAINED);
 	if (!w->read_only) {
 		r = appliers_round(&w->appliers);
 		round_begin(r);
@@ -363,6 +369,7 @@ int wal_main(const struct heritage *h)
 
 	catch_signals(h->desks->bell[EG_DESK_WAL]);
 	metrics_attach(h->desks);
+	FAULT(WRITER_STARTED);
 	e = start(&w, h, &f);
 	if (e != EG_E_OK) {
 		LOG_ERROR("%s", f.message);
@@ -371,6 +378,7 @@ int wal_main(const struct heritage *h)
 	atomic_store(&desk_wal(h->desks)->state, EG_WAL_RUNNING);
 	atomic_store(&desk_header(h->desks, EG_DESK_WAL)->config_generation, w.generation);
 	atomic_store(&desk_header(h->desks, EG_DESK_WAL)->ready, 1);
+	FAULT(WRITER_READY);
 	desk_ring_always(h->desks, EG_DESK_MASTER);
 	for (unsigned k = EG_DESK_FIRST; k < h->desks->n; k++)
 		desk_ring_always(h->desks, k); /* those who wait for the store */

@@ -18,6 +18,7 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "shm/metrics.h"
 #include "workers/expire.h"
@@ -88,9 +89,11 @@ static enum err delete_all(struct consolidator *c, const struct expired *found, 
 
 	for (unsigned i = 0; i < n; i++)
 		expire_draft(&found[i], &drafts[i]);
+	FAULT(CONSOLIDATION_PUSH);
 	e = submit_push(&c->lane, drafts, n, 0, LANE_WAIT_MS, &t, &f);
 	if (e)
 		return e;
+	FAULT(CONSOLIDATION_PUSHED);
 	return await(c, &t, deleted);
 }
 
@@ -364,6 +367,7 @@ int consolidator_main(const struct heritage *h)
 	start_threads(c);
 	on_beat(-1, 0, c);
 	atomic_store(&desk_header(h->desks, h->desk)->ready, 1);
+	FAULT(CONSOLIDATION_READY);
 	event_base_dispatch(c->base);
 	finish(c);
 	return 0;

@@ -19,6 +19,7 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/vec.h"
 #include "common/words.h"
@@ -235,6 +236,7 @@ static bool attach_store(struct service *s)
 		e = store_attach(&s->store, s->heritage->shm_prefix, s->heritage->boot_id, &f);
 		if (!e) {
 			atomic_store(&s->state, SERVICE_READY);
+			FAULT(WORKER_ATTACHED);
 			LOG_INFO("the store is attached");
 		} else if (e != EG_E_WRITER) {
 			LOG_ERROR("cannot attach the store, trying again: %s", f.message);
@@ -431,6 +433,7 @@ int worker_main(const struct heritage *h)
 	on_attach(-1, 0, w);
 	on_beat(-1, 0, w);
 	atomic_store(&desk_header(h->desks, h->desk)->ready, 1);
+	FAULT(WORKER_READY);
 	loop_run(&w->service.loops[0]);
 	finish(w);
 	return 0;

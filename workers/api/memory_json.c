@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "shm/body.h"
 #include "shm/node.h"
 #include "workers/mind/browse.h"
@@ -334,8 +335,11 @@ enum err api_push(struct request *r, const struct mind *m, const struct draft *d
                   unsigned flags, struct fault *f)
 {
 	struct ticket t;
-	enum err e = submit_push(m->submit, d, n, flags, (unsigned)m->config->limits_lane_wait_ms, &t, f);
+	enum err e;
 
+	FAULT(WORKER_PUSH);
+	e = submit_push(m->submit, d, n, flags, (unsigned)m->config->limits_lane_wait_ms, &t, f);
+	FAULT(WORKER_PUSHED);
 	if (e == EG_E_OK)
 		request_wait(r, &t);
 	return e;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/fault.h"
 #include "workers/api/http_flow.h"
 
 void request_wait(struct request *r, const struct ticket *t)
@@ -50,6 +51,7 @@ static bool answered(const struct request *r)
 	for (unsigned i = 0; i < r->n_tickets; i++)
 		if (!submit_poll(&r->ticket[i], &err, &lsn, &durable))
 			return false;
+	FAULT(WORKER_ANSWERED);
 	return true;
 }
 
