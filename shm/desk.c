@@ -71,7 +71,10 @@ static enum err desk_make(struct desks *d, unsigned number, struct fault *f)
 	if (ro < 0)
 		return err_set(f, EG_E_INTERNAL, NULL, NULL, "desk %u: %s: %s", number, path, strerror(errno));
 	d->base[number] = mmap(NULL, desk_bytes(d, number), PROT_READ, MAP_SHARED, ro, 0);
-	close(ro);
+	if (number == EG_DESK_MASTER)
+		d->master_ro = ro;
+	else
+		close(ro);
 	if (d->base[number] == MAP_FAILED) {
 		d->base[number] = NULL;
 		return err_set(f, EG_E_INTERNAL, NULL, NULL, "desk %u: mmap: %s", number, strerror(errno));
@@ -98,7 +101,7 @@ enum err desks_new(struct desks *d, unsigned n, unsigned lanes, unsigned produce
 	EG_ASSERT(n > EG_DESK_FIRST && n <= EG_DESKS_MAX && producers > 0);
 	memset(d, 0, sizeof *d);
 	d->n = n;
-	d->self = -1;
+	d->self = d->master_ro = -1;
 	d->lanes = lanes < 1 ? 1 : lanes > EG_LANES_MAX ? EG_LANES_MAX : lanes;
 	d->lane_bytes = lane_size(buffer_bytes, producers * d->lanes);
 	d->bytes = AT_LANES + d->lanes * (EG_PAGE + d->lane_bytes);
@@ -126,6 +129,8 @@ void desks_free(struct desks *d)
 		if (d->bell[i] >= 0)
 			close(d->bell[i]);
 	}
+	if (d->n > 0 && d->master_ro >= 0)
+		close(d->master_ro);
 	d->n = 0;
 }
 
@@ -158,9 +163,10 @@ enum err desk_take(struct desks *d, unsigned number, struct fault *f)
 	enum err e;
 
 	EG_ASSERT(number < d->n && number != EG_DESK_MASTER);
-	/* The master's own map was inherited writable: close that door too. */
-	if (mprotect(d->base[EG_DESK_MASTER], d->bytes, PROT_READ) != 0)
-		return err_set(f, EG_E_INTERNAL, NULL, NULL, "mprotect: %s", strerror(errno));
+	/* The master's own map was inherited writable. Taking the right away would not do,
+	 * mprotect gives it back: only a map of a read-only descriptor cannot be opened. */
+	if (mmap(d->base[EG_DESK_MASTER], d->bytes, PROT_READ, MAP_SHARED | MAP_FIXED, d->master_ro, 0) == MAP_FAILED)
+		return err_set(f, EG_E_INTERNAL, NULL, NULL, "desk 0: mmap: %s", strerror(errno));
 	e = desk_own(d, number, f);
 	if (e != EG_E_OK)
 		return e;
@@ -168,6 +174,8 @@ enum err desk_take(struct desks *d, unsigned number, struct fault *f)
 		close(d->fd[i]);
 		d->fd[i] = -1;
 	}
+	close(d->master_ro);
+	d->master_ro = -1;
 	h = desk_header(d, number);
 	/* Before the names change: the master must not take the predecessor's word for ours. */
 	atomic_store(&h->ready, 0);

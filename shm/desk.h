@@ -128,6 +128,7 @@ struct desks {                     /* process-local view of the pool */
 	size_t lane_bytes;         /* payload ring of a lane, a power of two */
 	size_t bytes, wal_bytes;   /* size of a desk; of the wal process's desk */
 	int fd[EG_DESKS_MAX];      /* writable memfd; -1 after desk_take, but for the master */
+	int master_ro;             /* desk 0 again, read-only; -1 after desk_take */
 	int bell[EG_DESKS_MAX];    /* eventfd, non-blocking */
 	uint8_t *base[EG_DESKS_MAX];
 	int self;                  /* own desk, writable; -1 before desk_take */

@@ -471,6 +471,8 @@ static int unprotect_store(struct wal_family *f, void *arg)
 		return 53;
 	if (mprotect(desk_header(&f->desks, 4), 4096, PROT_READ | PROT_WRITE) == 0 || errno != EACCES)
 		return 54;
+	if (mprotect(desk_header(&f->desks, EG_DESK_MASTER), 4096, PROT_READ | PROT_WRITE) == 0 || errno != EACCES)
+		return 55;
 	return 0;
 }
 
