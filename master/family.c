@@ -264,6 +264,25 @@ static void child_tell(struct family *fam, struct child *c, enum family_told wha
 	FAULT(MASTER_TOLD);
 }
 
+/* Is another one at work in its place? One of a newer generation, though it may be
+ * outdated too; or, when this one has not begun to serve, any. Were only the newest
+ * generation counted, reloads in quick succession would fill all desks with
+ * workers of which none might leave before a newest one had found a desk. */
+static bool relieved(const struct family *fam, unsigned desk)
+{
+	const struct child *c = &fam->children[desk];
+	bool serves = child_ready(fam, desk);
+
+	for (unsigned d = 0; d < fam->desks->n; d++) {
+		const struct child *o = &fam->children[d];
+
+		if (d != desk && o->pid != 0 && o->role == c->role && o->told == FAMILY_STAY && child_ready(fam, d) &&
+		    (o->generation > c->generation || !serves))
+			return true;
+	}
+	return false;
+}
+
 unsigned family_retire(struct family *fam, int64_t patience_ns, int64_t now)
 {
 	unsigned old = 0;
@@ -274,7 +293,7 @@ unsigned family_retire(struct family *fam, int64_t patience_ns, int64_t now)
 		if (c->pid == 0 || !kind_of(fam, c)->serves || c->generation == fam->spawn.heritage.config_generation)
 			continue;
 		old++;
-		if (c->told == FAMILY_STAY && played(fam, c->role, true))
+		if (c->told == FAMILY_STAY && relieved(fam, d))
 			child_tell(fam, c, FAMILY_LEAVE, now + patience_ns);
 	}
 	return old;

@@ -69,7 +69,7 @@ void family_watch(struct family *fam, int64_t heartbeat_ns, int64_t now);
  * far as desks and pauses allow. `serve` false: serving roles stay empty.
  * Returns how many are still empty. */
 unsigned family_fill(struct family *fam, bool serve, int64_t now);
-/* Asks workers of an older generation to leave once their successor is ready.
+/* Asks workers of an older generation to leave once a later one is at work in their place.
  * Returns how many old ones are still there. */
 unsigned family_retire(struct family *fam, int64_t patience_ns, int64_t now);
 
