@@ -60,6 +60,7 @@ static void master_seat(struct master *m)
 	atomic_store(&seat->started_us, (uint64_t)clock_real_us());
 	atomic_store(&seat->state, EG_DESK_BUSY);
 	atomic_store(&h->incarnation, 1);
+	atomic_store(&h->config_generation, 1);
 	atomic_store(&h->pid, getpid());
 	/* For good: children that ring when they are ready or drained are always heard. */
 	atomic_store(&h->sleeping, 1);

@@ -13,6 +13,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "master/master.h"
+#include "shm/metrics.h"
 
 static void say_messages(const struct config_messages *messages)
 {
@@ -118,6 +119,11 @@ static struct config *prepare(struct master *m)
 	return cfg;
 }
 
+static void count(struct master *m, enum metric which)
+{
+	atomic_fetch_add(&desk_counters(&m->desks, EG_DESK_MASTER)[which], 1);
+}
+
 bool reload_run(struct master *m)
 {
 	struct master_page *page = desk_master(&m->desks);
@@ -125,6 +131,7 @@ bool reload_run(struct master *m)
 
 	if (cfg == NULL) {
 		atomic_fetch_add(&page->failed_reloads, 1);
+		count(m, M_CONFIG_FAILED);
 		LOG_ERROR("reload failed: the old configuration stays in force");
 		return false;
 	}
@@ -136,7 +143,9 @@ bool reload_run(struct master *m)
 	clock_set_offset_seconds(cfg->testing_clock_offset_seconds);
 	atomic_store(&page->clock_offset_seconds, cfg->testing_clock_offset_seconds);
 	atomic_fetch_add(&page->reloads, 1);
+	count(m, M_CONFIG_RELOADS);
 	atomic_fetch_add(&page->config_generation, 1);
+	atomic_store(&desk_header(&m->desks, EG_DESK_MASTER)->config_generation, page->config_generation);
 	files_give(log_fd(), &m->family.spawn.owner);
 	master_heritage(m);
 	FAULT(MASTER_RELOADED);

@@ -96,6 +96,7 @@ static void child_run(const struct spawn *s, const struct kind *kind, struct her
 	follow_master(h->parent_pid);
 	if (desk_take(h->desks, h->desk, &f) != EG_E_OK)
 		log_fatal(EX_OSERR, "desk %u: %s", h->desk, f.message);
+	atomic_store(&desk_header(h->desks, h->desk)->config_generation, h->config_generation);
 	exit(kind->main(h));
 }
 

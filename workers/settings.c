@@ -29,7 +29,6 @@ struct config *settings_follow(const struct heritage *h, const struct config *no
 	if (newest == *generation)
 		return NULL;
 	*generation = newest;
-	atomic_store(&desk_header(h->desks, h->desk)->config_generation, newest);
 	c = config_load(h->config_path, h->overrides, h->n_overrides, &messages);
 	if (!c) {
 		metric_add(M_CONFIG_FAILED, 1);
@@ -39,5 +38,6 @@ struct config *settings_follow(const struct heritage *h, const struct config *no
 	config_changed(now, c, note_change, NULL);
 	apply(c);
 	metric_add(M_CONFIG_RELOADS, 1);
+	atomic_store(&desk_header(h->desks, h->desk)->config_generation, newest);
 	return c;
 }

@@ -55,9 +55,10 @@ static void add_processes(struct buf *b, const struct desks *d)
 		const struct seat *s = &desk_master(d)->seats[i];
 		if (atomic_load(&s->state) != EG_DESK_BUSY)
 			continue;
-		buf_printf(b, "%s{\"kind\":\"%s\",\"pid\":%d,\"node\":%u,\"state\":\"%s\",\"restarts\":%u}",
+		buf_printf(b, "%s{\"kind\":\"%s\",\"pid\":%d,\"node\":%u,\"state\":\"%s\",\"restarts\":%u,\"generation\":%u}",
 		           first ? "" : ",", kind_name(atomic_load(&s->kind)), atomic_load(&s->pid),
-		           atomic_load(&s->node), seat_state(d, i), atomic_load(&s->restarts));
+		           atomic_load(&s->node), seat_state(d, i), atomic_load(&s->restarts),
+		           atomic_load(&desk_header(d, i)->config_generation));
 		first = false;
 	}
 	buf_puts(b, "]");
