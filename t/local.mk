@@ -103,6 +103,12 @@ fuzz-json:
 
 .PHONY: fuzz-json
 
+# ---- the whole: who may write what, and reloads under load ----
+TFILES += t/thesis.t t/reload.t
+check_PROGRAMS += t/unit/shm_inject
+t_unit_shm_inject_SOURCES = t/unit/shm_inject.c
+EXTRA_DIST += t/lib/Load.pm
+
 # requests, routes, pools
 TFILES += t/http_wire.t t/http_expire.t
 UNIT += t/unit/api_guard t/unit/api_target t/unit/workers_pool
