@@ -113,6 +113,7 @@ struct wal_page {
 	_Atomic uint64_t unsynced_since_ns;/* 0 = nothing unsynced */
 	_Atomic uint32_t state;            /* enum wal_state */
 	_Atomic uint32_t segments;
+	_Atomic uint32_t no_room;          /* stores are refused: no spare segment can be made */
 	_Atomic uint64_t log_bytes;        /* bytes of all segments */
 	_Atomic uint64_t recovered_records;
 	_Atomic uint64_t recovery_ns;

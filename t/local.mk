@@ -175,3 +175,7 @@ check-unit: check-tools check-programs
 	@list='$(UNIT)'; $(RUN_TESTS)
 
 .PHONY: check-tools check-programs check-unit
+UNIT += t/unit/wal_errors
+t_unit_wal_errors_SOURCES = t/unit/wal_errors.c t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_errors_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_errors_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)

@@ -284,6 +284,8 @@ static enum err admit_delete(struct admit *a, struct round *round, struct op *op
 
 static enum err admit_op(struct admit *a, struct round *round, struct op *op, struct outcome *o)
 {
+	if (a->full && (op->head.type == EG_RECORD_PUT || op->head.type == EG_RECORD_SPACE_PUT))
+		return EG_E_NO_STORAGE;
 	switch (op->head.type) {
 	case EG_RECORD_PUT:
 		return admit_put(a, round, op, o);

@@ -28,6 +28,7 @@ struct admit {
 	struct appliers *appliers;
 	const struct config *config;
 	uint64_t segment_bytes;
+	bool full;                     /* no room for the log: PUTs are refused */
 	struct overlay overlay;
 	struct twins twins;
 	struct logged logged;

@@ -234,6 +234,26 @@ void append_done(struct append *a, struct record *r)
 	metric_add(M_WAL_WRITES, 1);
 }
 
+/* Keep what is about to be written until it is on stable storage. */
+static void keep_copy(struct append *a, const uint8_t *from, size_t bytes)
+{
+	struct append_copy *c = &a->copy;
+
+	if (c->bytes + bytes > c->cap) {
+		size_t cap = (c->bytes + bytes) * 2;
+		uint8_t *bigger = aligned_alloc(64, cap);
+
+		EG_ASSERT(bigger != NULL);
+		if (c->bytes > 0)
+			memcpy(bigger, c->at, c->bytes);
+		free(c->at);
+		c->at = bigger;
+		c->cap = cap;
+	}
+	memcpy(c->at + c->bytes, from, bytes);
+	c->bytes += bytes;
+}
+
 enum err append_write(struct append *a, struct fault *f)
 {
 	int64_t began = clock_mono_ns();
@@ -244,9 +264,11 @@ enum err append_write(struct append *a, struct fault *f)
 	bytes = a->len - a->written;
 	if (bytes == 0)
 		return EG_E_OK;
+	if (!a->rescuing)
+		keep_copy(a, a->buf + a->written, bytes);
 	error = FAULT_IO(GROUP_WRITE, io_write_at(a->fd, a->buf + a->written, bytes, a->offset));
 	if (error != 0)
-		return io_failed(f, "write", error);
+		return append_rescue(a, "write", error, f);
 	a->written = a->len;
 	a->offset += bytes;
 	a->log_bytes += bytes;
@@ -265,9 +287,12 @@ enum err append_sync(struct append *a, struct fault *f)
 		return EG_E_OK;
 	error = FAULT_IO(GROUP_SYNC, io_sync(a->fd));
 	if (error != 0)
-		return io_failed(f, "sync", error);
+		return append_rescue(a, "sync", error, f);
 	a->unsynced = false;
 	a->durable_lsn = a->next_lsn - 1;
+	a->durable_crc = a->prev_crc;
+	if (!a->rescuing)
+		a->copy.bytes = 0;
 	metric_observe_ns(M_DISK_TIME_SYNC, (uint64_t)(clock_mono_ns() - began));
 	return EG_E_OK;
 }
@@ -276,4 +301,6 @@ void append_close(struct append *a)
 {
 	seal(a);
 	spares_close(&a->spares);
+	free(a->copy.at);
+	memset(&a->copy, 0, sizeof a->copy);
 }

@@ -29,7 +29,17 @@ struct append {
 	size_t cap, len, written;      /* its size; bytes laid out; bytes written */
 	size_t group;                  /* offset of the open group in buf, SIZE_MAX = none */
 	bool unsynced;                 /* something was written since the last sync */
+	struct append_copy {           /* groups written since the last sync, as they are */
+		uint8_t *at;
+		size_t bytes, cap;
+	} copy;
+	uint32_t durable_crc;          /* of the last group that is on stable storage */
+	int64_t rescued_ns;            /* of the last rescue, 0 = never */
+	bool rescuing;
 };
+
+/* More than this is synced whatever the mode: the copy is kept in memory. */
+#define EG_UNSYNCED_MAX ((size_t)32 << 20)
 
 /* Begin a segment at header->start_lsn and write to it from now on. Used at start
  * (prev_* of the header tell what is before) and by rotation. */
@@ -49,6 +59,14 @@ void append_done(struct append *a, struct record *r);
 /* Write what is laid out; then, for append_sync, put it on stable storage. */
 enum err append_write(struct append *a, struct fault *f) EG_MUST_USE;
 enum err append_sync(struct append *a, struct fault *f) EG_MUST_USE;
+
+/* A write or sync of the present segment failed: never try it again there. The
+ * segment is given up, and what is not known to be durable is written again from
+ * memory, LSN for LSN, into a new one, and synced. A second time within a minute
+ * the log has failed (EG_E_READ_ONLY). append_write and append_sync call it. */
+enum err append_rescue(struct append *a, const char *what, int error, struct fault *f) EG_MUST_USE;
+/* Lay whole groups of another segment out again, write and sync them. */
+enum err append_again(struct append *a, const uint8_t *groups, size_t bytes, struct fault *f) EG_MUST_USE;
 
 void append_close(struct append *a);
 

@@ -3,7 +3,7 @@ noinst_LIBRARIES += libwal.a
 libwal_a_SOURCES = \
 	wal/record.def wal/lane.h wal/submit.h wal/submit.c \
 	wal/segment.h wal/segment.c wal/datadir.h wal/datadir.c \
-	wal/spares.h wal/spares.c wal/append.h wal/append.c \
+	wal/spares.h wal/spares.c wal/append.h wal/append.c wal/rescue.c \
 	wal/spacemsg.h wal/spacemsg.c wal/overlay.h wal/overlay.c \
 	wal/twins.h wal/twins.c wal/logged.h wal/logged.c \
 	wal/apply.h wal/apply.c wal/round.h wal/round.c \

@@ -108,43 +108,6 @@ static void trim_last(const struct datadir *d, const struct scan *s)
 		close(fd);
 }
 
-/* Write the groups of the scan's tail again, LSN for LSN. */
-static enum err rewrite_tail(struct append *a, const struct scan *s, struct fault *f)
-{
-	size_t cap = append_buffer_bytes(s->tail.bytes, a->spares.bytes);
-	uint8_t *buf;
-	enum err e = EG_E_OK;
-
-	cap = (cap + 4095) / 4096 * 4096;
-	buf = aligned_alloc(4096, cap);
-	EG_ASSERT(buf != NULL);
-	append_begin(a, buf, cap);
-	for (size_t at = 0; at < s->tail.bytes && e == EG_E_OK;) {
-		const struct group_header *g = (const struct group_header *)(const void *)(s->tail.groups + at);
-		const struct record *r = NULL;
-
-		while (e == EG_E_OK && (r = group_next(g, r)) != NULL) {
-			struct record *to;
-
-			e = append_record(a, r, &to, f);
-			if (e != EG_E_OK)
-				break;
-			EG_ASSERT(to->lsn == r->lsn);
-			memcpy(to + 1, r + 1, r->bytes - sizeof *r);
-			append_done(a, to);
-			FAULT(TAIL_REWRITTEN);
-		}
-		at += g->bytes;
-	}
-	if (e == EG_E_OK)
-		e = append_write(a, f);
-	if (e == EG_E_OK)
-		e = append_sync(a, f);
-	append_begin(a, NULL, 0);
-	free(buf);
-	return e;
-}
-
 static enum err open_log(struct append *a, const struct datadir *d, const struct scan *s,
                          const struct heritage *h, struct fault *f)
 {
@@ -169,9 +132,12 @@ static enum err open_log(struct append *a, const struct datadir *d, const struct
 	if (e == EG_E_OK)
 		e = append_segment(a, start, f);
 	if (e == EG_E_OK && s->tail.bytes > 0)
-		e = rewrite_tail(a, s, f);
-	if (e == EG_E_OK)
+		e = append_again(a, s->tail.groups, s->tail.bytes, f);
+	if (e == EG_E_OK) {
 		a->durable_lsn = s->last_lsn;
+		a->durable_crc = a->prev_crc;
+		a->copy.bytes = 0;
+	}
 	/* A segment of the same start was replaced, not added. */
 	if (e == EG_E_OK && s->segments > 0 && start == s->last_start)
 		a->segments--;

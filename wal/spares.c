@@ -154,3 +154,13 @@ enum err spares_take(struct spares *s, char name[32], struct fault *f)
 	pthread_mutex_unlock(&s->lock);
 	return e;
 }
+
+bool spares_short(struct spares *s)
+{
+	bool is_short;
+
+	pthread_mutex_lock(&s->lock);
+	is_short = s->error != 0 && s->n < EG_SPARES;
+	pthread_mutex_unlock(&s->lock);
+	return is_short;
+}

@@ -33,4 +33,7 @@ void spares_close(struct spares *s);
  * when it could not. */
 enum err spares_take(struct spares *s, char name[32], struct fault *f) EG_MUST_USE;
 
+/* Only one is left (or none), and no other can be made at present. */
+bool spares_short(struct spares *s);
+
 #endif

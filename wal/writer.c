@@ -95,7 +95,7 @@ static enum err append_change(struct writer *w, struct change *c, struct fault *
 
 static bool must_sync(const struct writer *w, const struct round *r)
 {
-	if (w->sync_mode == CONFIG_SYNC_IMMEDIATE)
+	if (w->sync_mode == CONFIG_SYNC_IMMEDIATE || w->append.copy.bytes > EG_UNSYNCED_MAX)
 		return true;
 	for (unsigned i = 0; i < r->n_entries; i++)
 		if (r->entries[i].flags & EG_SUBMIT_DURABLE)
@@ -133,7 +133,14 @@ static void log_failed(struct writer *w, struct round *r, uint64_t first_lsn, co
 	bool written = w->append.written > 0 || w->append.header.start_lsn > first_lsn;
 
 	LOG_ERROR("%s", f->message);
-	if (f->err != EG_E_NO_STORAGE || written) {
+	if (f->err == EG_E_NO_STORAGE && written) {
+		/* Half of the round is in the log: the next writer applies what is there,
+		 * as soon as there is room for a segment. */
+		LOG_ERROR("the wal process ends, for another one to go on from the log");
+		log_flush();
+		_exit(EX_TEMPFAIL);
+	}
+	if (f->err != EG_E_NO_STORAGE) {
 		w->read_only = true;
 		atomic_store(&desk_wal(w->desks)->state, EG_WAL_READ_ONLY);
 		LOG_ERROR("the store is read-only until the wal process is restarted; recalls go on");
@@ -191,6 +198,19 @@ static void finish_round(struct writer *w, struct round *r)
 	cohort_answered(&w->cohort, clock_mono_ns());
 }
 
+/* The last spare segment is kept for what must go on: stores are refused (507)
+ * while no other can be made. The thread that makes them tries each second. */
+static void look_for_room(struct writer *w)
+{
+	bool full = spares_short(&w->append.spares);
+
+	if (full != w->admit.full)
+		LOG_WARN(full ? "no room for the log: stores are refused, all else goes on"
+		              : "there is room for the log again: stores are taken");
+	w->admit.full = full;
+	atomic_store_explicit(&desk_wal(w->desks)->no_room, full, memory_order_relaxed);
+}
+
 static void gather(struct writer *w, struct round *r)
 {
 	unsigned before = r->n_entries;
@@ -232,6 +252,7 @@ static bool run_round(struct writer *w)
 	if (w->read_only) {
 		refuse_round(w, r);
 	} else {
+		look_for_room(w);
 		for (unsigned i = 0; i < r->n_entries; i++)
 			admit_entry(&w->admit, r, &r->entries[i], i);
 	}

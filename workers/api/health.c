@@ -49,7 +49,6 @@ enum verdict health_get(struct request *r, struct worker_thread *t)
 	const char *trouble = health_trouble(r->loop->service);
 	struct buf *b = &r->out;
 	char now[EG_CLOCK_TEXT];
-	(void)t;
 
 	clock_format(clock_real_us(), now);
 	buf_printf(b, "{\"status\":\"%s\",\"service\":\"engram\",\"version\":", trouble ? "degraded" : "healthy");
@@ -57,6 +56,8 @@ enum verdict health_get(struct request *r, struct worker_thread *t)
 	buf_printf(b, ",\"timestamp\":\"%s\",\"reasons\":[", now);
 	if (trouble)
 		buf_json_text(b, trouble);
+	else if (atomic_load(&desk_wal(t->desks)->no_room))
+		buf_json_text(b, "no room for the log: stores are refused, all else goes on");
 	buf_puts(b, "]}\n");
 	return reply_json(r, 200);
 }
