@@ -70,13 +70,23 @@ static bool pop_before(struct store_writer *w, uint64_t oldest, struct retired *
 	return got;
 }
 
+static size_t waiting(struct store_writer *w)
+{
+	size_t n;
+
+	pthread_mutex_lock(&w->retire_lock);
+	n = w->retired_n;
+	pthread_mutex_unlock(&w->retire_lock);
+	return n;
+}
+
 size_t reclaim(struct store_writer *w)
 {
 	_Atomic uint64_t *epoch = &desk_wal(w->desks)->epoch;
 	struct retired r;
 	uint64_t oldest;
 
-	if (w->retired_n == 0)
+	if (waiting(w) == 0)
 		return 0;
 	/* Nobody is in an epoch below the oldest shown, or below the present one. */
 	atomic_store(epoch, atomic_load(epoch) + 1);
@@ -102,5 +112,5 @@ size_t reclaim(struct store_writer *w)
 		}
 		FAULT(RECLAIMED);
 	}
-	return w->retired_n;
+	return waiting(w);
 }

@@ -121,6 +121,17 @@ static enum err repair_space(struct repair *r, uint32_t number)
 	return EG_E_OK;
 }
 
+/* A space whose state was stored, but not yet the number of spaces: it is whole. */
+static void count_last_space(struct repair *r)
+{
+	struct root *root = store_root(r->w);
+	uint32_t n = atomic_load(&root->n_spaces);
+
+	if ((uint64_t)(n + 1) * sizeof(struct space) <= region_grown(&r->w->store.space)
+	    && atomic_load(&space_for_write(r->w, n)->state) == EG_SPACE_LIVE)
+		atomic_store_explicit(&root->n_spaces, n + 1, memory_order_release);
+}
+
 static enum err repair_slots(struct repair *r)
 {
 	struct root *root = store_root(r->w);
@@ -307,6 +318,7 @@ enum err store_repair(struct store_writer *w, bool verify, struct repair_report 
 
 	memset(report, 0, sizeof *report);
 	heap_scan_begin(&w->heap);
+	count_last_space(&r);
 	e = repair_slots(&r);
 	if (e == EG_E_OK) {
 		FAULT(REPAIR_SLOTS);

@@ -3,6 +3,7 @@
  * All stores of the dead writer were correct code (it was killed, not confused),
  * so each object is whole or not yet published. Headers alone tell what is live:
  *
+ *   spaces  the last one counts once it is LIVE
  *   slots   FILLING and RETIRED become FREE; LIVE ones keep their body
  *   nodes   an owner that does not name them back is cleared
  *   chunks  reserved but not linked into their space are free
