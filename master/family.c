@@ -106,7 +106,7 @@ void family_reap(struct family *fam, int64_t now)
 		for (unsigned d = 0; d < fam->desks->n; d++) {
 			struct child *c = &fam->children[d];
 
-			if (c->pid != pid)
+			if (c->pid != pid)     /* a new master that failed is nobody's child here */
 				continue;
 			death_log(fam, c, d, status);
 			death_count(fam, c, d, now);
@@ -153,6 +153,38 @@ static void child_kill(struct family *fam, struct child *c, const char *why)
 	kill(c->pid, SIGKILL);
 }
 
+/* The oldest epoch before the global one that a thread of this desk is in. If it
+ * is the same at two looks, some thread has been in one section all the while:
+ * who enters anew shows the global one. */
+static uint64_t epoch_held(const struct desks *d, unsigned desk)
+{
+	uint64_t oldest = atomic_load_explicit(&desk_wal(d)->epoch, memory_order_acquire), global = oldest;
+	const struct epoch_slot *slots = desk_epochs(d, desk);
+
+	for (unsigned i = 0; i < EG_EPOCHS_MAX; i++) {
+		uint64_t e = atomic_load_explicit(&slots[i].epoch, memory_order_relaxed);
+
+		if (e != 0 && e < oldest)
+			oldest = e;
+	}
+	return oldest < global ? oldest : 0;
+}
+
+static void reader_watch(struct family *fam, unsigned desk, int64_t step)
+{
+	struct child *c = &fam->children[desk];
+	uint64_t held = epoch_held(fam->desks, desk);
+	int64_t before = c->held_ns;
+
+	c->held_ns = held != 0 && held == c->held ? c->held_ns + step : 0;
+	c->held = held;
+	if (before <= EG_READER_WARN_NS && c->held_ns > EG_READER_WARN_NS)
+		LOG_WARN("%s %d has a thread that reads for more than a second: nothing is reclaimed meanwhile",
+		         title_of(fam, c), (int)c->pid);
+	if (c->held_ns > EG_READER_KILL_NS)
+		child_kill(fam, c, "has a thread that never stops reading");
+}
+
 /* Silence is what the master has watched, in steps of at most a second: if it was
  * stopped itself, or the machine slept, nobody is accused of it. */
 void family_watch(struct family *fam, int64_t heartbeat_ns, int64_t now)
@@ -175,6 +207,8 @@ void family_watch(struct family *fam, int64_t heartbeat_ns, int64_t now)
 			child_kill(fam, c, "does not beat any more");
 		else if (c->told != FAMILY_STAY && now >= c->leave_by)
 			child_kill(fam, c, "did not leave in time");
+		else if (d >= EG_DESK_FIRST)
+			reader_watch(fam, d, step);
 	}
 }
 
@@ -248,6 +282,38 @@ bool family_ready(const struct family *fam)
 {
 	for (unsigned r = 0; r < fam->n_roles; r++) {
 		if (!played(fam, r, true))
+			return false;
+	}
+	return true;
+}
+
+bool family_writer_ready(const struct family *fam)
+{
+	return fam->children[EG_DESK_WAL].pid != 0 && child_ready(fam, EG_DESK_WAL);
+}
+
+unsigned family_serving(const struct family *fam)
+{
+	unsigned n = 0;
+
+	for (unsigned d = 0; d < fam->desks->n; d++)
+		n += fam->children[d].pid != 0 && kind_of(fam, &fam->children[d])->serves;
+	return n;
+}
+
+bool family_hopeless(const struct family *fam)
+{
+	for (unsigned r = 0; r < fam->n_roles; r++) {
+		if (fam->roles[r].deaths > EG_DEATHS_FREE)
+			return true;
+	}
+	return false;
+}
+
+bool family_beats(const struct family *fam, int64_t heartbeat_ns)
+{
+	for (unsigned d = 0; d < fam->desks->n; d++) {
+		if (fam->children[d].pid != 0 && fam->children[d].silent_ns >= heartbeat_ns)
 			return false;
 	}
 	return true;

@@ -17,6 +17,8 @@
 #define EG_DEATHS_FREE 5u               /* in a row before ready, until there is a pause */
 #define EG_PAUSE_MIN_MS 100
 #define EG_PAUSE_MAX_MS 10000
+#define EG_READER_WARN_NS INT64_C(1000000000)    /* a reader in one section for so long is named */
+#define EG_READER_KILL_NS INT64_C(30000000000)   /* ... and its process ended */
 
 enum family_told { FAMILY_STAY, FAMILY_LEAVE, FAMILY_STOP };   /* what a child was asked to do */
 
@@ -30,6 +32,8 @@ struct child {                          /* at its desk's index; pid 0 = none */
 	int64_t leave_by;               /* once told; killed after that */
 	uint64_t beat;                  /* last heartbeat seen */
 	int64_t silent_ns;              /* how long the master has watched without a new one */
+	uint64_t held;                  /* oldest epoch that its threads were seen in behind the global one, 0 = none */
+	int64_t held_ns;                /* how long the master has watched that */
 };
 
 struct role {
@@ -61,8 +65,9 @@ int64_t family_pause_ms(unsigned deaths);
 void family_reap(struct family *fam, int64_t now);
 /* DEAD seats that the wal process has drained are FREE again. True: some still wait. */
 bool family_release(struct family *fam);
-/* Kills who has not beaten for heartbeat_ns while the master watched, and who was
- * told to go and did not in time. */
+/* Kills who has not beaten for heartbeat_ns while the master watched, who was told
+ * to go and did not in time, and who reads for too long: a thread in an epoch
+ * behind the global one keeps the writer from reclaiming anything. */
 void family_watch(struct family *fam, int64_t heartbeat_ns, int64_t now);
 
 /* Fills every role that nobody plays (in this generation, for serving kinds) as
@@ -83,6 +88,10 @@ void family_ring(const struct family *fam);
 /* Children whose kind has this rank; UINT_MAX: all. */
 unsigned family_count(const struct family *fam, unsigned rank);
 bool family_ready(const struct family *fam);    /* every role is played by somebody who is ready */
+bool family_writer_ready(const struct family *fam);
+unsigned family_serving(const struct family *fam);  /* children of kinds that serve */
+bool family_hopeless(const struct family *fam); /* some role has died too often before it was ready */
+bool family_beats(const struct family *fam, int64_t heartbeat_ns);  /* no child is silent for so long */
 /* The next moment after `now` at which a pause or somebody's patience is over, or INT64_MAX. */
 int64_t family_deadline(const struct family *fam, int64_t now);
 

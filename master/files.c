@@ -131,32 +131,61 @@ static bool flock_within(int fd, unsigned seconds)
 	return got;
 }
 
-static enum err take_lock(int dir, const char *path, const struct files_owner *o, int *fd, struct fault *f)
+/* Who holds it, for the message to the next one who wants it. */
+static void lock_sign(int fd)
 {
-	char holder[32] = "";
-	ssize_t n;
+	char holder[32];
 
+	snprintf(holder, sizeof holder, "%d\n", (int)getpid());
+	if (ftruncate(fd, 0) != 0 || pwrite(fd, holder, strlen(holder), 0) < 0)
+		LOG_WARN("LOCK: %s", strerror(errno));
+}
+
+static enum err open_lock(int dir, const char *path, const struct files_owner *o, int *fd, struct fault *f)
+{
 	*fd = openat(dir, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (*fd < 0)
 		return err_set(f, EG_E_INPUT, "server.data_dir", NULL, "%s/LOCK: %s", path, strerror(errno));
 	if (geteuid() != o->uid && fchown(*fd, o->uid, o->gid) != 0)
 		LOG_WARN("%s/LOCK cannot be given to user %s: %s", path, o->name, strerror(errno));
-	if (flock(*fd, LOCK_EX | LOCK_NB) != 0 && !flock_within(*fd, EG_LOCK_SECONDS)) {
-		n = pread(*fd, holder, sizeof holder - 1, 0);
-		holder[n > 0 ? n : 0] = '\0';
-		holder[strcspn(holder, "\n")] = '\0';
-		close(*fd);
-		*fd = -1;
-		return err_set(f, EG_E_CONFLICT, "server.data_dir", NULL,
-		               "%s is in use by another server (master process %s)", path, holder);
-	}
-	snprintf(holder, sizeof holder, "%d\n", (int)getpid());
-	if (ftruncate(*fd, 0) != 0 || pwrite(*fd, holder, strlen(holder), 0) < 0)
-		LOG_WARN("%s/LOCK: %s", path, strerror(errno));
 	return EG_E_OK;
 }
 
-enum err files_lock(const struct config *cfg, const struct files_owner *o, int *fd,
+bool files_lock_try(int fd)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+		return false;
+	lock_sign(fd);
+	return true;
+}
+
+void files_lock_give(int fd)
+{
+	if (flock(fd, LOCK_UN) != 0)
+		LOG_ERROR("LOCK: %s", strerror(errno));
+}
+
+enum err files_lock(const struct config *cfg, int *fd, struct fault *f)
+{
+	char holder[32] = "";
+	ssize_t n;
+
+	if (files_lock_try(*fd))
+		return EG_E_OK;
+	if (flock_within(*fd, EG_LOCK_SECONDS)) {
+		lock_sign(*fd);
+		return EG_E_OK;
+	}
+	n = pread(*fd, holder, sizeof holder - 1, 0);
+	holder[n > 0 ? n : 0] = '\0';
+	holder[strcspn(holder, "\n")] = '\0';
+	close(*fd);
+	*fd = -1;
+	return err_set(f, EG_E_CONFLICT, "server.data_dir", NULL, "%s is in use by another server (master process %s)",
+	               cfg->server_data_dir, holder);
+}
+
+enum err files_open(const struct config *cfg, const struct files_owner *o, int *fd,
                     char prefix[40], struct fault *f)
 {
 	const char *path = cfg->server_data_dir;
@@ -175,7 +204,7 @@ enum err files_lock(const struct config *cfg, const struct files_owner *o, int *
 	if (e == EG_E_OK)
 		e = look_at_fs(dir, cfg, f);
 	if (e == EG_E_OK)
-		e = take_lock(dir, path, o, fd, f);
+		e = open_lock(dir, path, o, fd, f);
 	close(dir);
 	if (e != EG_E_OK)
 		return e;
@@ -227,6 +256,38 @@ pid_t files_pid_read(const char *path, struct fault *f)
 
 void files_pid_remove(const char *path)
 {
-	if (*path != '\0' && files_pid_read(path, NULL) == getpid() && unlink(path) != 0)
+	if (*path != '\0' && access(path, F_OK) == 0 && files_pid_read(path, NULL) == getpid() && unlink(path) != 0)
 		LOG_WARN("%s: %s", path, strerror(errno));
+}
+
+static void oldbin_name(const char *path, char out[4096 + 8])
+{
+	snprintf(out, 4096 + 8, "%s.oldbin", path);
+}
+
+void files_pid_put_aside(const char *path)
+{
+	char aside[4096 + 8];
+
+	oldbin_name(path, aside);
+	if (*path != '\0' && rename(path, aside) != 0)
+		LOG_WARN("%s: %s", path, strerror(errno));
+}
+
+void files_pid_bring_back(const char *path)
+{
+	char aside[4096 + 8];
+
+	oldbin_name(path, aside);
+	if (*path != '\0' && rename(aside, path) != 0)
+		LOG_WARN("%s: %s", aside, strerror(errno));
+}
+
+void files_pid_drop_aside(const char *path)
+{
+	char aside[4096 + 8];
+
+	oldbin_name(path, aside);
+	if (*path != '\0')
+		files_pid_remove(aside);
 }

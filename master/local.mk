@@ -2,7 +2,7 @@
 # the product's table of kinds and main() is a library, so that a test can run
 # the same cycle over kinds of its own.
 noinst_LIBRARIES += libmaster.a
-libmaster_a_CPPFLAGS = $(AM_CPPFLAGS) -DEG_BUILD_FLAGS='"$(CC) $(ENGRAM_CFLAGS) $(CFLAGS)"'
+libmaster_a_CPPFLAGS = $(AM_CPPFLAGS) $(SYSTEMD_CFLAGS) -DEG_BUILD_FLAGS='"$(CC) $(ENGRAM_CFLAGS) $(CFLAGS)"'
 libmaster_a_SOURCES = \
 	master/options.h master/options.c master/build.h master/build.c \
 	master/master.h master/master.c master/reload.c \
@@ -10,15 +10,16 @@ libmaster_a_SOURCES = \
 	master/kinds.h master/kinds.def \
 	master/signals.h master/signals.c master/signals.def \
 	master/sockets.h master/sockets.c master/files.h master/files.c \
-	master/title.h master/title.c
+	master/title.h master/title.c master/upgrade.h master/upgrade.c \
+	master/notify.h master/notify.c
 
 # The product.
 sbin_PROGRAMS += engram-server
 engram_server_SOURCES = master/main.c master/kinds.c
-engram_server_LDADD = libmaster.a $(MASTER_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
+engram_server_LDADD = libmaster.a $(MASTER_LIBS) $(SYSTEMD_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
 
 # Tests: without the product's table, so without the rooms below.
-MASTER_TEST_LIBS = libmaster.a $(SHM_LIBS) $(EVENT_LIBS) $(MHD_LIBS) $(PROTOBUF_C_LIBS) $(ZSTD_LIBS) \
+MASTER_TEST_LIBS = libmaster.a $(SHM_LIBS) $(SYSTEMD_LIBS) $(EVENT_LIBS) $(MHD_LIBS) $(PROTOBUF_C_LIBS) $(ZSTD_LIBS) \
 	$(JANSSON_LIBS) $(CURL_LIBS)
 UNIT += t/unit/master_signals t/unit/master_sockets
 t_unit_master_signals_SOURCES = t/unit/master_signals.c

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/notify.h"
 #include "master/signals.h"
 #include "master/title.h"
 #include "shm/region.h"
@@ -88,7 +89,9 @@ static enum err open_steps(struct master *m, struct fault *f)
 	if (e == EG_E_OK)
 		e = files_owner(m->cfg, &s->owner, f);
 	if (e == EG_E_OK)
-		e = files_lock(m->cfg, &s->owner, &s->heritage.lock_fd, s->heritage.shm_prefix, f);
+		e = files_open(m->cfg, &s->owner, &s->heritage.lock_fd, s->heritage.shm_prefix, f);
+	if (e == EG_E_OK)
+		e = upgrade_expected() ? upgrade_join(m, f) : files_lock(m->cfg, &s->heritage.lock_fd, f);
 	if (e == EG_E_OK)
 		e = sockets_update(&m->sockets, m->cfg, m->workers, f);
 	if (e == EG_E_OK)
@@ -110,7 +113,7 @@ enum err master_open(struct master *m, struct fault *f)
 	struct spawn *s = &m->family.spawn;
 	enum err e;
 
-	m->signal_fd = s->heritage.lock_fd = -1;
+	m->signal_fd = s->heritage.lock_fd = m->upgrade.channel = m->upgrade.handle = -1;
 	m->serve = true;
 	clock_set_offset_seconds(m->cfg->testing_clock_offset_seconds);
 	e = open_steps(m, f);
@@ -124,6 +127,8 @@ enum err master_open(struct master *m, struct fault *f)
 	master_seat(m);
 	family_init(&m->family, m->kinds, &m->desks, m->workers, (unsigned)m->cfg->workers_per_node);
 	master_heritage(m);
+	if (m->upgrade.phase != UPGRADE_NONE)
+		upgrade_prepared(m);
 	return EG_E_OK;
 }
 
@@ -140,6 +145,10 @@ void master_close(struct master *m)
 		close(m->signal_fd);
 	if (h->lock_fd >= 0)
 		close(h->lock_fd);
+	if (m->upgrade.channel >= 0)
+		close(m->upgrade.channel);
+	if (m->upgrade.handle >= 0)
+		close(m->upgrade.handle);
 }
 
 /* ---- the wishes */
@@ -173,8 +182,11 @@ static void end_begin(struct master *m, enum master_end end)
 {
 	if (end > m->end)
 		m->end = end;
-	if (atomic_exchange(&desk_master(&m->desks)->stopping, 1) == 0)
-		family_ring(&m->family);
+	upgrade_cancel(m);
+	if (atomic_exchange(&desk_master(&m->desks)->stopping, 1) != 0)
+		return;
+	notify_stopping();
+	family_ring(&m->family);
 }
 
 static void grant(struct master *m, unsigned wishes, int64_t now)
@@ -185,18 +197,21 @@ static void grant(struct master *m, unsigned wishes, int64_t now)
 		end_begin(m, MASTER_LEAVES);
 	if (wishes & SIGNALS_REOPEN)
 		reopen(m);
-	if (wishes & SIGNALS_UPGRADE)
-		LOG_WARN("a binary upgrade while running is not available in this version");
 	if (m->end != MASTER_STAYS)
 		return;
+	if (m->upgrade.phase != UPGRADE_NONE && (wishes & (SIGNALS_RELOAD | SIGNALS_DRAIN | SIGNALS_UPGRADE))) {
+		LOG_WARN("not while an upgrade is going on");
+		return;
+	}
 	if (wishes & SIGNALS_RELOAD)
 		(void)reload_run(m);
 	if (wishes & SIGNALS_DRAIN)
 		drain(m, now);
+	if (wishes & SIGNALS_UPGRADE)
+		upgrade_begin(m, now);
 }
 
-/* One rank after the other is told to go. True: nobody is left. */
-static bool end_step(struct master *m, int64_t now)
+bool master_leave(struct master *m, int64_t now)
 {
 	bool fast = m->end == MASTER_STOPS;
 	int64_t patience = fast ? EG_STOP_SECONDS * EG_NS : drain_ns(m);
@@ -217,6 +232,7 @@ static void wait_for_something(const struct master *m, bool impatient)
 {
 	struct pollfd fds[] = {
 		{ .fd = m->signal_fd, .events = POLLIN },
+		{ .fd = m->upgrade.channel, .events = POLLIN },
 		{ .fd = m->desks.bell[EG_DESK_MASTER], .events = POLLIN },
 	};
 	int64_t now = clock_mono_ns();
@@ -225,12 +241,14 @@ static void wait_for_something(const struct master *m, bool impatient)
 
 	if (watch_ns > EG_NS)
 		watch_ns = EG_NS;
+	if (watch_ns > notify_watchdog_ns())
+		watch_ns = notify_watchdog_ns();
 	if (impatient)
 		watch_ns = EG_TICK_MS * INT64_C(1000000);
 	if (wait_ns > watch_ns)
 		wait_ns = watch_ns;
 	if (wait_ns > 0)
-		(void)poll(fds, 2, (int)((wait_ns + 999999) / 1000000));
+		(void)poll(fds, 3, (int)((wait_ns + 999999) / 1000000));
 	(void)desk_hush(&m->desks);
 }
 
@@ -240,41 +258,63 @@ static void say_ready(struct master *m, unsigned old)
 	if (m->ready || old > 0 || !m->serve || !family_ready(&m->family))
 		return;
 	m->ready = true;
+	notify_ready();
 	LOG_INFO("ready: configuration generation %u, %u worker process%s",
 	         m->family.spawn.heritage.config_generation, m->workers, m->workers == 1 ? "" : "es");
 }
 
-void master_run(struct master *m)
+/* False: this master has come to its end. */
+static bool step(struct master *m, int64_t now, bool *impatient)
 {
 	struct family *fam = &m->family;
+	enum upgrade_rule rule = upgrade_step(m, now);
+	unsigned old;
+
+	if (m->upgrade.end != EG_E_OK)
+		end_begin(m, MASTER_STOPS);
+	*impatient |= m->upgrade.phase != UPGRADE_NONE;
+	if (rule == UPGRADE_GONE)
+		return false;
+	if (m->end != MASTER_STAYS)
+		return !master_leave(m, now) || m->upgrade.phase == UPGRADE_RECLAIMING;
+	if (rule == UPGRADE_HOLD)
+		return true;
+	family_fill(fam, m->serve && rule == UPGRADE_SERVE, now);
+	old = family_retire(fam, drain_ns(m), now);
+	if (old == 0 && sockets_sweep(&m->sockets) > 0)
+		LOG_INFO("addresses that are not configured any more are closed");
+	say_ready(m, old);
+	*impatient |= old > 0 || !m->ready;
+	return true;
+}
+
+enum err master_run(struct master *m)
+{
+	struct family *fam = &m->family;
+	int64_t heartbeat_ns;
 	bool impatient = false;
 
 	while (true) {
 		int64_t now = clock_mono_ns();
 		/* Before reaping: who dies from here on leaves a signal for the next round. */
 		unsigned wishes = signals_take(m->signal_fd);
-		unsigned old;
 
+		heartbeat_ns = m->cfg->server_heartbeat_seconds * EG_NS;
 		desk_beat(&m->desks);
 		family_reap(fam, now);
-		family_watch(fam, m->cfg->server_heartbeat_seconds * EG_NS, now);
+		family_watch(fam, heartbeat_ns, now);
 		impatient = family_release(fam);
 		grant(m, wishes, now);
-		if (m->end != MASTER_STAYS) {
-			if (end_step(m, now))
-				break;
-		} else {
-			family_fill(fam, m->serve, now);
-			old = family_retire(fam, drain_ns(m), now);
-			if (old == 0 && sockets_sweep(&m->sockets) > 0)
-				LOG_INFO("addresses that are not configured any more are closed");
-			say_ready(m, old);
-			impatient = impatient || old > 0 || !m->ready;
-		}
+		if (!step(m, now, &impatient))
+			break;
+		notify_round(fam, m->ready, heartbeat_ns, now);
 		log_flush();
 		wait_for_something(m, impatient);
 	}
-	/* Only here: a start that failed leaves what a crash left to the next one. */
-	region_unlink_all(fam->spawn.heritage.shm_prefix);
+	/* Only here: a start that failed leaves what a crash left to the next one, and
+	 * an upgrade that is not over leaves it to the other master. */
+	if (m->upgrade.phase == UPGRADE_NONE)
+		region_unlink_all(fam->spawn.heritage.shm_prefix);
 	LOG_INFO("everybody has left");
+	return m->upgrade.end;
 }

@@ -12,6 +12,7 @@
 #include "master/files.h"
 #include "master/kinds.h"
 #include "master/sockets.h"
+#include "master/upgrade.h"
 
 enum master_end { MASTER_STAYS, MASTER_LEAVES, MASTER_STOPS };   /* no stop, graceful, fast */
 
@@ -21,6 +22,7 @@ struct master {
 	const char *config_path;       /* as given with -c; NULL = default */
 	char *const *overrides;        /* -g, in order */
 	size_t n_overrides;
+	char *const *argv;             /* the command line, to start a new image */
 	unsigned workers, nodes;
 	int signal_fd;
 	bool serve;                    /* false after WINCH, until the next reload */
@@ -29,17 +31,21 @@ struct master {
 	struct sockets sockets;
 	struct desks desks;
 	struct family family;
+	struct upgrade upgrade;
 };
 
 /* Everything before the first fork, in order: user, lock, pid file, sockets,
- * desks, signals. m holds kinds, cfg, config_path and overrides, else zero; what
+ * desks, signals. m holds kinds, cfg, config_path, overrides and argv, else zero; what
  * they point to stays the caller's. On an error what was made is taken back:
  * EG_E_INPUT configuration or address, EG_E_CONFLICT data_dir is taken,
  * EG_E_FORBIDDEN rights, EG_E_INTERNAL the system. */
 enum err master_open(struct master *m, struct fault *f) EG_MUST_USE;
 /* Runs until a stop was asked for and everybody has left; then the shared memory
- * of this data_dir is removed. */
-void master_run(struct master *m);
+ * of this data_dir is removed. Or until another master serves (upgrade.h). An error:
+ * this one was to serve instead of another, and could not. */
+enum err master_run(struct master *m) EG_MUST_USE;
+/* One rank after the other is told to leave. True: nobody is left. */
+bool master_leave(struct master *m, int64_t now);
 /* Removes the pid file, closes everything; cfg stays. */
 void master_close(struct master *m);
 

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +26,7 @@ struct options {
 	size_t n_overrides;
 	char *verb;                    /* -s */
 	bool daemon;                   /* -d */
+	char **argv;                   /* all of it, to run the program again */
 };
 
 static void usage(FILE *out)
@@ -50,7 +50,10 @@ static int options_read(struct options *o, int argc, char *argv[])
 	int c;
 
 	o->overrides = calloc((size_t)argc + 1, sizeof *o->overrides);
-	EG_ASSERT(o->overrides != NULL);
+	o->argv = calloc((size_t)argc + 1, sizeof *o->argv);
+	EG_ASSERT(o->overrides != NULL && o->argv != NULL);
+	for (int i = 0; i < argc; i++)
+		copy(&o->argv[i], argv[i]);
 	while ((c = getopt(argc, argv, "c:g:s:tTdvVh")) != -1) {
 		switch (c) {
 		case 'c': copy(&o->path, optarg); break;
@@ -150,11 +153,6 @@ static int send_signal(const struct options *o)
 	if (number == 0) {
 		fprintf(stderr, "engram-server: -s takes %s, not \"%s\"\n", signals_verbs(), o->verb);
 		return EX_USAGE;
-	}
-	if (number == SIGUSR2) {
-		fprintf(stderr, "engram-server: a binary upgrade while running is not available in this version; "
-		        "stop the server and start the new one\n");
-		return EG_REFUSED;
 	}
 	cfg = load(o, true);
 	if (cfg == NULL)
@@ -273,11 +271,12 @@ static int serve(const struct options *o, const struct kinds *kinds)
 	             (enum log_format)cfg->logging_format) != EG_E_OK)
 		log_fatal(EG_REFUSED, "logging.file: %s: %s", cfg->logging_file, strerror(errno));
 	stdin_from_null();
-	if (o->daemon)
+	/* A new image started by an old master has its place already. */
+	if (o->daemon && !upgrade_expected())
 		to = daemonise();
 	title_set("master process", "engram-server");
 	m = (struct master){ .kinds = kinds, .cfg = cfg, .config_path = o->path,
-	                     .overrides = o->overrides, .n_overrides = o->n_overrides };
+	                     .overrides = o->overrides, .n_overrides = o->n_overrides, .argv = o->argv };
 	e = master_open(&m, &f);
 	if (e != EG_E_OK) {
 		int status = refuse(cfg, &f, e, to);
@@ -287,11 +286,11 @@ static int serve(const struct options *o, const struct kinds *kinds)
 	}
 	say_listeners(&m.sockets, to_file);
 	report(to, 0);
-	master_run(&m);
+	e = master_run(&m);
 	master_close(&m);
 	config_free(m.cfg);
 	log_flush();
-	return 0;
+	return e == EG_E_OK ? 0 : status_of(e);
 }
 
 int options_run(int argc, char *argv[], const struct kinds *kinds)
@@ -306,6 +305,9 @@ int options_run(int argc, char *argv[], const struct kinds *kinds)
 	for (size_t i = 0; i < o.n_overrides; i++)
 		free(o.overrides[i]);
 	free(o.overrides);
+	for (int i = 0; o.argv != NULL && o.argv[i] != NULL; i++)
+		free(o.argv[i]);
+	free(o.argv);
 	free(o.path);
 	free(o.verb);
 	return status;

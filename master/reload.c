@@ -13,6 +13,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "master/master.h"
+#include "master/notify.h"
 #include "shm/metrics.h"
 
 static void say_messages(const struct config_messages *messages)
@@ -127,12 +128,15 @@ static void count(struct master *m, enum metric which)
 bool reload_run(struct master *m)
 {
 	struct master_page *page = desk_master(&m->desks);
-	struct config *cfg = prepare(m);
+	struct config *cfg;
 
+	notify_reloading();
+	cfg = prepare(m);
 	if (cfg == NULL) {
 		atomic_fetch_add(&page->failed_reloads, 1);
 		count(m, M_CONFIG_FAILED);
 		LOG_ERROR("reload failed: the old configuration stays in force");
+		notify_ready();
 		return false;
 	}
 	FAULT(MASTER_RELOAD);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -197,6 +198,70 @@ enum err sockets_update(struct sockets *s, const struct config *cfg, unsigned wo
 	for (unsigned i = 0; i < s->n_addresses; i++)
 		s->addresses[i].wanted = listed(list, s->addresses[i].written);
 	return EG_E_OK;
+}
+
+/* ---- to another image of the program */
+
+void sockets_write(const struct sockets *s, FILE *out)
+{
+	for (unsigned i = 0; i < s->n_addresses; i++)
+		fprintf(out, "address %s\n", s->addresses[i].written);
+	for (unsigned i = 0; i < s->n; i++)
+		fprintf(out, "socket %d %u %u\n", s->v[i].listener.fd, s->v[i].address, s->v[i].worker);
+}
+
+static bool read_address(struct sockets *s, const char *written)
+{
+	struct sockets_address *a = &s->addresses[s->n_addresses];
+
+	if (s->n_addresses == EG_ADDRESSES_MAX)
+		return false;
+	memset(a, 0, sizeof *a);
+	a->written = strdup(written);
+	EG_ASSERT(a->written != NULL);
+	s->n_addresses++;
+	return true;
+}
+
+static bool read_socket(struct sockets *s, const char *line, unsigned workers)
+{
+	struct sockets_one *one = &s->v[s->n];
+	struct sockets_address *a;
+
+	if (s->n == EG_SOCKETS_MAX ||
+	    sscanf(line, "%d %u %u", &one->listener.fd, &one->address, &one->worker) != 3 ||
+	    one->address >= s->n_addresses)
+		return false;
+	a = &s->addresses[one->address];
+	a->at_bytes = sizeof a->at;
+	if (getsockname(one->listener.fd, (struct sockaddr *)&a->at, &a->at_bytes) != 0)
+		return false;
+	address_show(a);
+	snprintf(one->listener.text, sizeof one->listener.text, "%s", a->text);
+	one->worker %= workers;
+	s->n++;
+	return true;
+}
+
+enum err sockets_read(struct sockets *s, FILE *in, unsigned workers, struct fault *f)
+{
+	char line[512];
+
+	while (fgets(line, sizeof line, in) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		if ((strncmp(line, "address ", 8) == 0 && read_address(s, line + 8)) ||
+		    (strncmp(line, "socket ", 7) == 0 && read_socket(s, line + 7, workers)))
+			continue;
+		return err_set(f, EG_E_INPUT, NULL, NULL, "the old server's sockets: \"%s\": %s", line, strerror(errno));
+	}
+	sockets_inherit(s, false);
+	return EG_E_OK;
+}
+
+void sockets_inherit(const struct sockets *s, bool on)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		fcntl(s->v[i].listener.fd, F_SETFD, on ? 0 : FD_CLOEXEC);
 }
 
 unsigned sockets_of(const struct sockets *s, unsigned worker, struct listener *out)

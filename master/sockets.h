@@ -16,6 +16,7 @@
 #define MASTER_SOCKETS_H
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "common/config.h"
@@ -50,6 +51,13 @@ struct sockets {
  * Addresses that are not listed any more are only marked. */
 enum err sockets_update(struct sockets *s, const struct config *cfg, unsigned workers,
                         struct fault *f) EG_MUST_USE;
+/* To another program image: writes addresses and descriptors as lines, and
+ * reads them back (workers: how many there are now; sockets of others are dealt
+ * out among them). EG_E_INPUT: it is not such a text. */
+void sockets_write(const struct sockets *s, FILE *out);
+enum err sockets_read(struct sockets *s, FILE *in, unsigned workers, struct fault *f) EG_MUST_USE;
+/* Whether they stay open over exec. */
+void sockets_inherit(const struct sockets *s, bool on);
 /* The sockets of a worker into out (room for EG_SOCKETS_MAX); returns how many. */
 unsigned sockets_of(const struct sockets *s, unsigned worker, struct listener *out);
 /* In a child: close all but those of `worker`; UINT_MAX closes all. */

@@ -70,6 +70,7 @@ struct seat {
 struct master_page {
 	_Atomic uint32_t config_generation;
 	_Atomic uint32_t stopping;         /* 0, or 1 once a stop was asked for */
+	_Atomic uint32_t handover;         /* 1 while the family leaves to another one (upgrade) */
 	_Atomic int64_t clock_offset_seconds;
 	_Atomic uint32_t reloads, failed_reloads;
 	struct seat seats[EG_DESKS_MAX];

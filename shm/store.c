@@ -47,6 +47,11 @@ _Atomic uint64_t *store_grown(struct root *root, enum store_region kind, unsigne
 	return &root->grown[4 + 2 * class_ + (kind == EG_REGION_VEC)];
 }
 
+/* A build with another salt shares no memory with this one: for tests of upgrades. */
+#ifndef EG_LAYOUT_SALT
+#define EG_LAYOUT_SALT 0
+#endif
+
 /* Everything that another build could lay out differently. */
 uint64_t store_layout_hash(void)
 {
@@ -56,7 +61,7 @@ uint64_t store_layout_hash(void)
 		sizeof(struct body), sizeof(struct record), sizeof(struct node_chunk),
 	};
 
-	return hash64(facts, sizeof facts, EG_LAYOUT_VERSION);
+	return hash64(facts, sizeof facts, EG_LAYOUT_VERSION + ((uint64_t)EG_LAYOUT_SALT << 32));
 }
 
 static enum err attach(struct store *s, enum store_region kind, unsigned class_, struct region *r,

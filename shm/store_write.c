@@ -132,11 +132,14 @@ enum err store_adopt(struct store_writer *w, struct desks *d, const char *prefix
 	if (e != EG_E_OK)
 		return e;
 	root = w->store.root = (struct root *)(void *)w->store.root_region.base;
-	if (root->magic != EG_ROOT_MAGIC || root->layout_hash != store_layout_hash()
-	    || memcmp(root->uuid, uuid, sizeof root->uuid) != 0
+	if (root->magic == EG_ROOT_MAGIC && root->layout_hash != store_layout_hash()) {
+		store_close(w);
+		return err_set(f, EG_E_WRITER, "layout", NULL, "shared memory of a build with another layout");
+	}
+	if (root->magic != EG_ROOT_MAGIC || memcmp(root->uuid, uuid, sizeof root->uuid) != 0
 	    || atomic_load(&root->state) != EG_STORE_READY) {
 		store_close(w);
-		return err_set(f, EG_E_WRITER, NULL, NULL, "shared memory of another layout or data directory, or unfinished");
+		return err_set(f, EG_E_WRITER, NULL, NULL, "shared memory of another data directory, or unfinished");
 	}
 	e = open_fixed(w, region_adopt, f);
 	if (e == EG_E_OK)

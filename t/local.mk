@@ -109,6 +109,19 @@ check_PROGRAMS += t/unit/shm_inject
 t_unit_shm_inject_SOURCES = t/unit/shm_inject.c
 EXTRA_DIST += t/lib/Load.pm
 
+# Another program on the same sockets: engram_other is the product with another
+# layout of shared memory. `make check-upgrade N=100` is the long form.
+check_PROGRAMS += t/engram_other
+t_engram_other_SOURCES = master/main.c master/kinds.c shm/store.c
+t_engram_other_CPPFLAGS = $(AM_CPPFLAGS) -DEG_LAYOUT_SALT=1
+t_engram_other_LDADD = $(engram_server_LDADD)
+TFILES += t/upgrade.t
+N = 100
+check-upgrade: all-am check-tools t/engram_other$(EXEEXT)
+	@export ENGRAM_UPGRADES='$(N)'; list='t/upgrade.t'; $(RUN_TESTS)
+
+.PHONY: check-upgrade
+
 # requests, routes, pools
 TFILES += t/http_wire.t t/http_expire.t
 UNIT += t/unit/api_guard t/unit/api_target t/unit/workers_pool

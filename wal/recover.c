@@ -46,8 +46,11 @@ static bool adopt(struct store_writer *w, const struct heritage *h, const struct
 	struct fault f;
 	bool suspect;
 
-	if (store_adopt(w, h->desks, h->shm_prefix, d->uuid, h->config->storage_use_huge_pages, &f) != EG_E_OK)
+	if (store_adopt(w, h->desks, h->shm_prefix, d->uuid, h->config->storage_use_huge_pages, &f) != EG_E_OK) {
+		if (strcmp(f.field, "layout") == 0)
+			LOG_WARN("%s: the store is built anew from the log", f.message);
 		return false;
+	}
 	wait_for_old_readers(w);
 	FAULT(READERS_LEFT);
 	suspect = atomic_load(&store_root(w)->suspect) != 0;

@@ -304,6 +304,18 @@ static void sync_when_due(struct writer *w, bool now)
 	publish_words(w);
 }
 
+/* The store holds all that is in the log: a successor has nothing to apply again,
+ * whichever shard the last records were for. */
+static void settle(struct writer *w)
+{
+	uint64_t last = w->append.next_lsn - 1;
+
+	if (w->read_only || w->append.unsynced)
+		return;
+	for (unsigned s = 0; s <= EG_SHARDS; s++)
+		atomic_store_explicit(&store_root(&w->store)->applied_lsn[s], last, memory_order_release);
+}
+
 /* A clean end: nothing is left in the lanes, and the log says so. */
 static void shut_down(struct writer *w)
 {
@@ -327,6 +339,7 @@ static void shut_down(struct writer *w)
 		finish_round(w, r);
 	}
 	appliers_close(&w->appliers);
+	settle(w);
 	admit_close(&w->admit);
 	append_close(&w->append);
 	suspect_word = NULL;

@@ -34,6 +34,7 @@
 
 enum {
 	BEAT_MS = 1000,
+	LAST_MS = 1000,                /* of an upgrade: kept connections get a last answer */
 	ATTACH_MS = 50,                /* between two tries to attach the store */
 	TEXT_MAX = 1 << 20,            /* longest text that words_*() may be given: a JSON string */
 };
@@ -43,7 +44,7 @@ struct worker {
 	struct service service;
 	struct pool *pools[POOLS];
 	pthread_t *threads;            /* of loops 1.. */
-	struct event *signals[4], *beat, *attach, *give_up;
+	struct event *signals[4], *beat, *attach, *give_up, *last_over;
 	uint32_t generation;
 	unsigned n_epochs;             /* epoch slots given to pool threads */
 	pthread_mutex_t lock;          /* n_epochs */
@@ -146,20 +147,40 @@ static void on_give_up(evutil_socket_t fd, short what, void *arg)
 		loop_break(&w->service.loops[i]);
 }
 
+static void drain_as(struct worker *w, unsigned how)
+{
+	atomic_store(&w->service.drain, how);
+	wake_all(w);
+}
+
+static void on_last_over(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+
+	drain_as(arg, DRAIN_NOW);
+}
+
+/* In an upgrade the next family cannot serve before this one has ended. So clients
+ * are first told to come again while they are still served, and the time without
+ * service begins when nearly nobody is left. */
 static void begin_drain(struct worker *w)
 {
-	bool whole = atomic_load(&desk_master(w->service.desks)->stopping) || getppid() != w->heritage->parent_pid;
-	unsigned how = whole ? DRAIN_NOW : DRAIN_SOFT, before = atomic_load(&w->service.drain);
+	const struct master_page *master = desk_master(w->service.desks);
+	bool whole = atomic_load(&master->stopping) || getppid() != w->heritage->parent_pid;
+	unsigned how = whole ? DRAIN_NOW : atomic_load(&master->handover) ? DRAIN_LAST : DRAIN_SOFT;
+	unsigned before = atomic_load(&w->service.drain);
 	struct timeval timeout = { w->service.loops[0].hold->config->server_drain_timeout_seconds, 0 };
+	struct timeval last = { LAST_MS / 1000, 0 };
 
 	if (before >= how)
 		return;
-	atomic_store(&w->service.drain, how);
 	if (before == DRAIN_NO) {
 		LOG_INFO("draining");
 		event_add(w->give_up, &timeout);
 	}
-	wake_all(w);
+	if (how == DRAIN_LAST)
+		event_add(w->last_over, &last);
+	drain_as(w, how);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
@@ -270,7 +291,8 @@ static void add_events(struct worker *w)
 	w->beat = event_new(base, -1, EV_PERSIST, on_beat, w);
 	w->attach = evtimer_new(base, on_attach, w);
 	w->give_up = evtimer_new(base, on_give_up, w);
-	if (!w->beat || !w->attach || !w->give_up || event_add(w->beat, &beat))
+	w->last_over = evtimer_new(base, on_last_over, w);
+	if (!w->beat || !w->attach || !w->give_up || !w->last_over || event_add(w->beat, &beat))
 		log_fatal(EX_OSERR, "cannot make timers");
 }
 
@@ -375,6 +397,7 @@ static void free_events(struct worker *w)
 	event_free(w->beat);
 	event_free(w->attach);
 	event_free(w->give_up);
+	event_free(w->last_over);
 }
 
 /* Threads first, then what they used. When requests were dropped, threads may

@@ -171,6 +171,7 @@ sub launch {
 		exec { $self->{bin} } $self->{bin}, '-c', $self->config, @{$self->{args}} or POSIX::_exit(127);
 	}
 	$self->{pid} = $pid;
+	$self->{foreign} = 0;
 	$self->{sessions}{$pid} = 1;
 	delete $self->{http};
 	return $pid;
@@ -180,6 +181,13 @@ sub launch {
 sub running {
 	my ($self) = @_;
 	return 0 unless $self->{pid};
+	if ($self->{foreign}) {
+		my ($state) = stat_of($self->{pid});
+		return 1 if defined $state && $state ne 'Z';
+		$self->{status} = 0;
+		delete $self->{pid};
+		return 0;
+	}
 	return 1 if waitpid($self->{pid}, POSIX::WNOHANG()) == 0;
 	$self->{status} = $?;
 	delete $self->{pid};
@@ -197,6 +205,24 @@ sub await_ready {
 	my $tail = $self->log_tail;
 	$self->kill_all;
 	die "server: $why\n$tail";
+}
+
+# USR2 to the master, and go on with the one that takes its place, which is no child
+# of the test. Returns what was wrong, '' if nothing.
+sub upgrade {
+	my ($self) = @_;
+	my $old = $self->{pid};
+	my $pid_file = "$self->{dir}/pid";
+	$self->note_shm;
+	CORE::kill(USR2 => $old);
+	my $gone = wait_until { !$self->running };
+	return 'the old master does not end' unless $gone;
+	my $new = slurp_proc($pid_file) + 0;
+	return "the pid file names $new" if $new == $old || !stat_of($new);
+	return 'PATH.oldbin is left' if -e "$pid_file.oldbin";
+	($self->{pid}, $self->{foreign}) = ($new, 1);
+	delete $self->{http};
+	return $self->{status} ? "the old master ended with status $self->{status}" : '';
 }
 
 # ---- talking -----------------------------------------------------------------

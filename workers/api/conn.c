@@ -24,6 +24,7 @@ enum {
 	LINGER_READS = 16,             /* per wake-up */
 	TRAFFIC_TICKS = 8,             /* ticks between two looks at the kernel's side of open connections */
 	ACCEPT_PAUSE_MS = 50,
+	FRESH_MS = 500,                /* who connected so lately is about to ask */
 	TCP_ESTABLISHED = 1,           /* of the kernel's states, which linux/tcp.h does not name */
 };
 
@@ -159,6 +160,8 @@ static void forget(struct conn *c)
 
 	look(c);
 	unlink_conn(c);
+	if (c->loop->stopping && !c->loop->n_conns)
+		event_base_loopbreak(c->loop->base);    /* nobody to wait for */
 	if (c->peek)
 		event_free(c->peek);
 	ip_table_remove(s->ips, &c->peer);
@@ -264,11 +267,24 @@ void conn_watch(struct loop *l)
 	}
 }
 
+/* Its request may be on the way: it has just connected, or bytes are there. */
+static bool may_ask(const struct conn *c)
+{
+	int64_t idle_ms = c->loop->hold->config->limits_idle_seconds * 1000;
+	int unread = 0;
+
+	if (c->phase == CONN_PEEK && c->deadline_ms - c->loop->now_ms > idle_ms - FRESH_MS)
+		return true;
+	return !ioctl(c->fd, FIONREAD, &unread) && unread > 0;
+}
+
 void conn_close_idle(struct loop *l, bool all)
 {
 	for (struct conn *c = l->conns, *next; c; c = next) {
+		bool idle = c->phase == CONN_IDLE || (c->phase == CONN_PEEK && !c->seen_head);
+
 		next = c->next;
-		if (c->phase == CONN_IDLE || (c->phase == CONN_PEEK && !c->seen_head) || (all && c->phase != CONN_CUT))
+		if ((idle && !may_ask(c)) || (all && c->phase != CONN_CUT))
 			cut(c);
 	}
 }

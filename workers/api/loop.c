@@ -98,7 +98,7 @@ static void drain(struct loop *l)
 {
 	unsigned how = atomic_load(&l->service->drain);
 
-	if (how == DRAIN_NO)
+	if (how < DRAIN_SOFT)
 		return;
 	if (!l->stopping) {
 		/* The sockets stay open: they are the master's, and the next worker serves them. */

@@ -36,7 +36,12 @@ void config_hold_get(struct config_hold *h);
 void config_hold_put(struct config_hold *h);
 
 enum service_state { SERVICE_STARTING, SERVICE_READY };
-enum drain { DRAIN_NO, DRAIN_SOFT, DRAIN_NOW };   /* finish kept connections; close idle ones at once */
+enum drain {                       /* each answer ends its connection, and: */
+	DRAIN_NO,
+	DRAIN_LAST,                /* new ones are still accepted */
+	DRAIN_SOFT,                /* kept ones go on until they are idle for too long */
+	DRAIN_NOW,                 /* idle ones are closed */
+};
 
 struct ip_table;                       /* workers/api/conn.h */
 
