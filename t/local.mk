@@ -116,9 +116,8 @@ t_engram_other_SOURCES = master/main.c master/kinds.c shm/store.c
 t_engram_other_CPPFLAGS = $(AM_CPPFLAGS) -DEG_LAYOUT_SALT=1
 t_engram_other_LDADD = $(engram_server_LDADD)
 TFILES += t/upgrade.t
-N = 100
 check-upgrade: all-am check-tools t/engram_other$(EXEEXT)
-	@export ENGRAM_UPGRADES='$(N)'; list='t/upgrade.t'; $(RUN_TESTS)
+	@n='$(N)'; export ENGRAM_UPGRADES="$${n:-100}"; list='t/upgrade.t'; $(RUN_TESTS)
 
 .PHONY: check-upgrade
 
