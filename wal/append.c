@@ -27,25 +27,25 @@ static enum err io_failed(struct fault *f, const char *what, int error)
 
 static size_t round_block(size_t n) { return (n + EG_BLOCK - 1) / EG_BLOCK * EG_BLOCK; }
 
-static int open_for_append(struct append *a, const char *name)
+static int open_for_append(struct append *a, int dir_fd, const char *name)
 {
 	int fd = -EINVAL;
 
 	if (a->direct) {
-		fd = FAULT_FD(SEGMENT_OPEN_DIRECT, io_open(a->dir->wal_fd, name, O_RDWR | O_DIRECT));
+		fd = FAULT_FD(SEGMENT_OPEN_DIRECT, io_open(dir_fd, name, O_RDWR | O_DIRECT));
 		if (fd == -EINVAL) {
 			LOG_WARN("wal.use_direct_io: this file system refuses O_DIRECT; the page cache is used");
 			a->direct = false;
 		}
 	}
-	return a->direct ? fd : FAULT_FD(SEGMENT_OPEN, io_open(a->dir->wal_fd, name, O_RDWR));
+	return a->direct ? fd : FAULT_FD(SEGMENT_OPEN, io_open(dir_fd, name, O_RDWR));
 }
 
 /* Both copies of the header into a spare file, on stable storage. */
-static int write_headers(const struct append *a, const struct segment_header *h, const char *spare)
+static int write_headers(const struct segment_header *h, int dir_fd, const char *spare)
 {
 	uint8_t blocks[2 * EG_BLOCK] = { 0 };
-	int fd = FAULT_FD(SEGMENT_OPEN_SPARE, io_open(a->dir->spare_fd, spare, O_RDWR)), error;
+	int fd = FAULT_FD(SEGMENT_OPEN_SPARE, io_open(dir_fd, spare, O_RDWR)), error;
 
 	if (fd < 0)
 		return -fd;
@@ -58,7 +58,7 @@ static int write_headers(const struct append *a, const struct segment_header *h,
 	return error;
 }
 
-static void next_header(const struct append *a, uint64_t start_lsn, struct segment_header *h)
+static void next_header(const struct append *a, uint64_t start_lsn, uint64_t bytes, struct segment_header *h)
 {
 	uint64_t prev = a->header.number, redo = a->header.redo_lsn;
 
@@ -77,7 +77,7 @@ static void next_header(const struct append *a, uint64_t start_lsn, struct segme
 	h->boot_id = a->boot_id;
 	h->redo_lsn = redo;
 	h->created_us = clock_real_us();
-	h->bytes = a->spares.bytes;
+	h->bytes = bytes;
 	h->stores = a->dir->stores;
 	segment_seal_header(h);
 }
@@ -94,6 +94,40 @@ static void seal(struct append *a)
 	a->fd = -1;
 }
 
+/* Go on in this file from now on. */
+static void adopt(struct append *a, const struct segment_header *h, int fd)
+{
+	seal(a);
+	FAULT(SEGMENT_SEALED);
+	a->header = *h;
+	a->fd = fd;
+	a->offset = EG_SEGMENT_DATA;
+	a->limit = h->bytes;
+}
+
+static void count_segment(struct append *a)
+{
+	a->segments++;
+	a->log_bytes += EG_SEGMENT_DATA;
+	FAULT(SEGMENT_NEXT);
+}
+
+/* From its rename on the file supersedes: no failure after that is a mere lack
+ * of room, after which the segment before could go on. */
+static enum err show(struct append *a, int from_fd, const char *from, const char *name, struct fault *f)
+{
+	int error = FAULT_IO(SEGMENT_RENAME, io_rename(from_fd, from, a->dir->wal_fd, name));
+
+	if (error != 0)
+		return io_failed(f, "a new segment", error);
+	error = FAULT_IO(SEGMENT_DIR_SYNC, io_sync_dir(a->dir->wal_fd));
+	if (error == 0)
+		error = FAULT_IO(SEGMENT_SPARE_SYNC, io_sync_dir(from_fd));
+	if (error != 0)
+		return err_set(f, EG_E_READ_ONLY, NULL, NULL, "log: a new segment: %s", strerror(error));
+	return EG_E_OK;
+}
+
 enum err append_segment(struct append *a, uint64_t start_lsn, struct fault *f)
 {
 	char spare[32], name[32];
@@ -103,29 +137,59 @@ enum err append_segment(struct append *a, uint64_t start_lsn, struct fault *f)
 
 	if (e != EG_E_OK)
 		return e;
-	next_header(a, start_lsn, &header);
+	next_header(a, start_lsn, a->spares.bytes, &header);
 	datadir_segment_name(name, start_lsn);
-	error = write_headers(a, &header, spare);
+	error = write_headers(&header, a->dir->spare_fd, spare);
+	fd = error == 0 ? open_for_append(a, a->dir->spare_fd, spare) : -error;
+	e = fd < 0 ? io_failed(f, "a new segment", -fd) : show(a, a->dir->spare_fd, spare, name, f);
+	if (e != EG_E_OK) {
+		if (fd >= 0)
+			close(fd);
+		if (e == EG_E_NO_STORAGE && io_unlink(a->dir->spare_fd, spare) != 0)
+			LOG_WARN("spare/%s: cannot be removed", spare);
+		return e;
+	}
+	adopt(a, &header, fd);
+	count_segment(a);
+	return EG_E_OK;
+}
+
+#define EG_HIDDEN "segment"            /* its name in tmp/ */
+
+enum err append_hidden(struct append *a, uint64_t start_lsn, size_t records_bytes, struct fault *f)
+{
+	uint64_t bytes = a->spares.bytes, want = EG_SEGMENT_DATA + append_buffer_bytes(records_bytes, bytes);
+	struct segment_header header;
+	char spare[32];
+	enum err e = spares_take(&a->spares, spare, f);
+	int error, fd;
+
+	if (e != EG_E_OK)
+		return e;
+	/* What it repeats stays together, whatever the configuration says by now. */
+	next_header(a, start_lsn, want > bytes ? want : bytes, &header);
+	error = io_rename(a->dir->spare_fd, spare, a->dir->tmp_fd, EG_HIDDEN);
 	if (error == 0)
-		error = FAULT_IO(SEGMENT_RENAME, io_rename(a->dir->spare_fd, spare, a->dir->wal_fd, name));
-	if (error == 0)
-		error = FAULT_IO(SEGMENT_DIR_SYNC, io_sync_dir(a->dir->wal_fd));
-	if (error == 0)
-		error = FAULT_IO(SEGMENT_SPARE_SYNC, io_sync_dir(a->dir->spare_fd));
+		error = write_headers(&header, a->dir->tmp_fd, EG_HIDDEN);
 	if (error != 0)
 		return io_failed(f, "a new segment", error);
-	fd = open_for_append(a, name);
+	fd = open_for_append(a, a->dir->tmp_fd, EG_HIDDEN);
 	if (fd < 0)
-		return io_failed(f, name, -fd);
-	seal(a);
-	FAULT(SEGMENT_SEALED);
-	a->header = header;
-	a->fd = fd;
-	a->offset = EG_SEGMENT_DATA;
-	a->segments++;
-	a->log_bytes += EG_SEGMENT_DATA;
-	FAULT(SEGMENT_NEXT);
+		return io_failed(f, "a new segment", -fd);
+	adopt(a, &header, fd);
 	return EG_E_OK;
+}
+
+enum err append_show(struct append *a, struct fault *f)
+{
+	char name[32];
+	enum err e;
+
+	datadir_segment_name(name, a->header.start_lsn);
+	e = show(a, a->dir->tmp_fd, EG_HIDDEN, name, f);
+	if (e == EG_E_OK)
+		count_segment(a);
+	return e;
 }
 
 void append_begin(struct append *a, uint8_t *buf, size_t cap)
@@ -134,6 +198,25 @@ void append_begin(struct append *a, uint8_t *buf, size_t cap)
 	a->cap = cap;
 	a->len = a->written = 0;
 	a->group = EG_NO_GROUP;
+	a->begin_crc = a->prev_crc;
+	a->begin_lsn = a->next_lsn;
+	a->begin_copy = a->copy.bytes;
+}
+
+void append_cancel(struct append *a)
+{
+	/* The chain too: the next group follows the last one that is in the file. */
+	a->prev_crc = a->begin_crc;
+	a->next_lsn = a->begin_lsn;
+	a->copy.bytes = a->begin_copy;
+	append_begin(a, NULL, 0);
+}
+
+enum err append_ready(struct append *a, size_t records_bytes, struct fault *f)
+{
+	if (a->offset + append_buffer_bytes(records_bytes, a->spares.bytes) <= a->limit)
+		return EG_E_OK;
+	return spares_wait(&a->spares, f);
 }
 
 size_t append_buffer_bytes(size_t records_bytes, uint64_t segment_bytes)
@@ -191,7 +274,7 @@ static bool fits(const struct append *a, size_t bytes)
 	size_t pending = a->group == EG_NO_GROUP ? a->len - a->written : a->group - a->written;
 	size_t group = a->group == EG_NO_GROUP ? sizeof(struct group_header) : a->len - a->group;
 
-	return a->offset + pending + round_block(group + bytes) <= a->spares.bytes;
+	return a->offset + pending + round_block(group + bytes) <= a->limit;
 }
 
 static enum err rotate(struct append *a, struct fault *f)
@@ -273,6 +356,9 @@ enum err append_write(struct append *a, struct fault *f)
 	a->offset += bytes;
 	a->log_bytes += bytes;
 	a->unsynced = true;
+	a->begin_crc = a->prev_crc;
+	a->begin_lsn = a->next_lsn;
+	a->begin_copy = a->copy.bytes;
 	metric_add(M_DISK_WRITE, bytes);
 	metric_observe_ns(M_DISK_TIME_WRITE, (uint64_t)(clock_mono_ns() - began));
 	return EG_E_OK;
@@ -292,7 +378,7 @@ enum err append_sync(struct append *a, struct fault *f)
 	a->durable_lsn = a->next_lsn - 1;
 	a->durable_crc = a->prev_crc;
 	if (!a->rescuing)
-		a->copy.bytes = 0;
+		a->copy.bytes = a->begin_copy = 0;
 	metric_observe_ns(M_DISK_TIME_SYNC, (uint64_t)(clock_mono_ns() - began));
 	return EG_E_OK;
 }

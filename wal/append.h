@@ -19,7 +19,11 @@ struct append {
 	bool direct;                   /* O_DIRECT is wanted and was not refused */
 	struct segment_header header;  /* of the present segment */
 	uint64_t offset;               /* where the next group will be written */
+	uint64_t limit;                /* no group reaches beyond this offset */
 	uint32_t prev_crc;
+	uint32_t begin_crc;            /* prev_crc and next_lsn behind what was written last */
+	uint64_t begin_lsn;
+	size_t begin_copy;             /* and copy.bytes */
 	uint64_t next_lsn, durable_lsn;
 	uint64_t boot_id;
 	uint32_t incarnation;
@@ -42,11 +46,23 @@ struct append {
 #define EG_UNSYNCED_MAX ((size_t)32 << 20)
 
 /* Begin a segment at header->start_lsn and write to it from now on. Used at start
- * (prev_* of the header tell what is before) and by rotation. */
+ * (prev_* of the header tell what is before) and by rotation. EG_E_NO_STORAGE: the
+ * present segment goes on; anything else: it may have been superseded. */
 enum err append_segment(struct append *a, uint64_t start_lsn, struct fault *f) EG_MUST_USE;
+
+/* Begin a segment that supersedes another one's records: it is made in tmp/ with
+ * room for records_bytes in all, and shown in wal/ by append_show alone, after what
+ * it repeats is on stable storage. Until then the old copies stand. */
+enum err append_hidden(struct append *a, uint64_t start_lsn, size_t records_bytes, struct fault *f) EG_MUST_USE;
+enum err append_show(struct append *a, struct fault *f) EG_MUST_USE;
 
 /* Lay records out in this buffer (cap a multiple of 4096) from now on. */
 void append_begin(struct append *a, uint8_t *buf, size_t cap);
+/* Take back what was laid out and is not written: its LSNs are given again. */
+void append_cancel(struct append *a);
+/* Before the first record of a round of records_bytes: is there a segment to go on
+ * with, should it not fit into this one? EG_E_NO_STORAGE otherwise. */
+enum err append_ready(struct append *a, size_t records_bytes, struct fault *f) EG_MUST_USE;
 /* Bytes that a buffer needs for records of that many bytes in all. */
 size_t append_buffer_bytes(size_t records_bytes, uint64_t segment_bytes);
 
@@ -65,8 +81,9 @@ enum err append_sync(struct append *a, struct fault *f) EG_MUST_USE;
  * memory, LSN for LSN, into a new one, and synced. A second time within a minute
  * the log has failed (EG_E_READ_ONLY). append_write and append_sync call it. */
 enum err append_rescue(struct append *a, const char *what, int error, struct fault *f) EG_MUST_USE;
-/* Lay whole groups of another segment out again, write and sync them. */
-enum err append_again(struct append *a, const uint8_t *groups, size_t bytes, struct fault *f) EG_MUST_USE;
+/* Go on in a new segment that begins with whole groups of another one: it supersedes
+ * that one once they are written there and synced (append_hidden, append_show). */
+enum err append_again(struct append *a, uint64_t start_lsn, const uint8_t *groups, size_t bytes, struct fault *f) EG_MUST_USE;
 
 void append_close(struct append *a);
 

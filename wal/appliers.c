@@ -55,6 +55,8 @@ static void answer(struct appliers *a, struct round *r)
 		rung |= UINT64_C(1) << r->entries[i].desk;
 	}
 	if (r->last_lsn != 0)
+		a->answered_lsn = r->last_lsn;
+	if (r->last_lsn != 0 && !a->hold_acked)
 		atomic_store_explicit(&page->acked_lsn, r->last_lsn, memory_order_release);
 	FAULT(ANSWER_ACKED);
 	for (unsigned k = EG_DESK_FIRST; k < a->desks->n; k++)
@@ -170,6 +172,15 @@ void appliers_wait(struct appliers *a)
 	pthread_mutex_lock(&a->lock);
 	while (a->finished < a->next)
 		pthread_cond_wait(&a->done, &a->lock);
+	pthread_mutex_unlock(&a->lock);
+}
+
+void appliers_hold_acked(struct appliers *a, bool hold)
+{
+	pthread_mutex_lock(&a->lock);
+	a->hold_acked = hold;
+	if (!hold && a->answered_lsn != 0)
+		atomic_store_explicit(&desk_wal(a->desks)->acked_lsn, a->answered_lsn, memory_order_release);
 	pthread_mutex_unlock(&a->lock);
 }
 

@@ -25,6 +25,8 @@ struct appliers {
 	uint64_t next, finished;       /* rounds handed over; rounds answered */
 	uint64_t taken[EG_APPLIERS_MAX];
 	unsigned n;
+	uint64_t answered_lsn;         /* highest LSN of the rounds answered */
+	bool hold_acked;               /* acked_lsn stands still */
 	bool stop;
 	pthread_t threads[EG_APPLIERS_MAX];
 	struct applier { struct appliers *all; unsigned number; } self[EG_APPLIERS_MAX];
@@ -38,6 +40,9 @@ void appliers_close(struct appliers *a);   /* finishes what was handed over */
 struct round *appliers_round(struct appliers *a);
 void appliers_run(struct appliers *a, struct round *r);
 void appliers_wait(struct appliers *a);
+/* While held, the acked LSN that others see stands still: the lanes still hold
+ * entries of the last writer's that are in the log. */
+void appliers_hold_acked(struct appliers *a, bool hold);
 bool appliers_idle(struct appliers *a);
 
 #endif

@@ -9,12 +9,17 @@
 #define WAL_LANES_H
 
 #include "shm/desk.h"
+#include "wal/lane.h"
 #include "wal/round.h"
 
 struct lane_reader {
 	uint64_t at;                   /* bytes taken */
 	uint64_t next_seq;
 	uint64_t head;                 /* as seen by this round */
+	uint64_t resume;               /* head when this writer began */
+	struct lane_entry entry;       /* copy of the next entry's head, when `peeked` */
+	bool peeked, solo;
+	bool broken;                   /* its bytes made no sense: ignored until its process is dead */
 };
 
 struct lanes {
@@ -38,7 +43,9 @@ bool lanes_full(const struct lanes *l, const struct round *r);
 
 /* Is anything published that has not been taken? */
 bool lanes_pending(const struct lanes *l);
-/* Has everything that this desk published been taken and answered? */
-bool lanes_drained(const struct lanes *l, unsigned desk);
+/* Has everything been answered that was published when this writer began? */
+bool lanes_resumed(const struct lanes *l);
+/* Has everything been answered that this desk published, whose process is dead? */
+bool lanes_drain(struct lanes *l, unsigned desk);
 
 #endif

@@ -133,9 +133,8 @@ static enum err open_log(struct append *a, const struct datadir *d, const struct
 	a->next_lsn = start;
 	e = spares_open(&a->spares, d, (uint64_t)h->config->wal_segment_size_mb << 20, f);
 	if (e == EG_E_OK)
-		e = append_segment(a, start, f);
-	if (e == EG_E_OK && s->tail.bytes > 0)
-		e = append_again(a, s->tail.groups, s->tail.bytes, f);
+		e = s->tail.bytes > 0 ? append_again(a, start, s->tail.groups, s->tail.bytes, f)
+		                      : append_segment(a, start, f);
 	if (e == EG_E_OK) {
 		a->durable_lsn = s->last_lsn;
 		a->durable_crc = a->prev_crc;
@@ -185,6 +184,7 @@ static enum err replay_log(struct datadir *d, struct store_writer *w, struct log
 enum err recover(struct datadir *d, struct store_writer *w, struct append *a, struct logged *logged,
                  const struct heritage *h, struct recovered *r, struct fault *f)
 {
+	_Atomic uint64_t *acked = &desk_wal(h->desks)->acked_lsn;
 	int64_t began = clock_mono_ns();
 	struct scan s;
 	enum err e;
@@ -211,13 +211,17 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 		return e;
 	FAULT(RECOVER_REPLAYED);
 	trim_last(d, &s);
+	/* No lane holds an entry of what was read. Said before a segment bears this
+	 * boot's id, so that nobody takes a record of an earlier boot for an answer.
+	 * Else the writer moves it on when the lanes were read again. */
+	if (logged->n == 0)
+		atomic_store(acked, s.last_lsn);
 	e = open_log(a, d, &s, h, f);
 	FAULT(RECOVER_OPENED);
 	scan_free(&s);
 	if (e != EG_E_OK)
 		return e;
 	recover_note_segment(w, a);
-	atomic_store(&desk_wal(h->desks)->acked_lsn, s.last_lsn);
 	store_publish(w, h->boot_id);
 	r->ns = (uint64_t)(clock_mono_ns() - began);
 	LOG_INFO("log: %llu records applied up to LSN %llu in %.3f s (%s); next segment %llu",

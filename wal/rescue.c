@@ -36,12 +36,15 @@ static enum err lay_out(struct append *a, const struct group_header *g, struct f
 	return EG_E_OK;
 }
 
-enum err append_again(struct append *a, const uint8_t *groups, size_t bytes, struct fault *f)
+enum err append_again(struct append *a, uint64_t start_lsn, const uint8_t *groups, size_t bytes, struct fault *f)
 {
-	size_t cap = (append_buffer_bytes(bytes, a->spares.bytes) + EG_BLOCK - 1) / EG_BLOCK * EG_BLOCK;
-	uint8_t *buf = aligned_alloc(EG_BLOCK, cap);
-	enum err e = EG_E_OK;
+	size_t cap = append_buffer_bytes(bytes, a->spares.bytes);
+	uint8_t *buf;
+	enum err e = append_hidden(a, start_lsn, bytes, f);
 
+	if (e != EG_E_OK)
+		return e;
+	buf = aligned_alloc(EG_BLOCK, cap);
 	EG_ASSERT(buf != NULL);
 	append_begin(a, buf, cap);
 	for (size_t at = 0; at < bytes && e == EG_E_OK;) {
@@ -54,6 +57,10 @@ enum err append_again(struct append *a, const uint8_t *groups, size_t bytes, str
 		e = append_write(a, f);
 	if (e == EG_E_OK)
 		e = append_sync(a, f);
+	/* Whole and on stable storage: now it may take the old one's place. A kill at
+	 * any instruction leaves one copy. */
+	if (e == EG_E_OK)
+		e = append_show(a, f);
 	append_begin(a, NULL, 0);
 	free(buf);
 	return e;
@@ -88,9 +95,7 @@ enum err append_rescue(struct append *a, const char *what, int error, struct fau
 	a->rescued_ns = now;
 	a->prev_crc = a->durable_crc;
 	a->next_lsn = first->first_lsn;
-	e = append_segment(a, a->next_lsn, f);
-	if (e == EG_E_OK)
-		e = append_again(a, a->copy.at, a->copy.bytes, f);
+	e = append_again(a, a->next_lsn, a->copy.at, a->copy.bytes, f);
 	a->rescuing = false;
 	/* The caller's records are in its buffer as before, and now in the log. */
 	a->buf = saved.buf;
@@ -100,7 +105,7 @@ enum err append_rescue(struct append *a, const char *what, int error, struct fau
 	if (e != EG_E_OK)
 		return e;
 	EG_ASSERT(a->next_lsn == saved.next_lsn);
-	a->copy.bytes = 0;
+	a->copy.bytes = a->begin_copy = 0;
 	LOG_WARN("log: segment %llu goes on from LSN %llu", (unsigned long long)a->header.number,
 	         (unsigned long long)a->next_lsn);
 	return EG_E_OK;

@@ -59,7 +59,7 @@ struct change *round_add_change(struct round *r)
 	return c;
 }
 
-void round_reserve_buffer(struct round *r, uint64_t segment_bytes)
+size_t round_reserve_buffer(struct round *r, uint64_t segment_bytes)
 {
 	size_t bytes = 0, want;
 
@@ -67,9 +67,10 @@ void round_reserve_buffer(struct round *r, uint64_t segment_bytes)
 		bytes += r->changes[i].head.bytes;
 	want = append_buffer_bytes(bytes, segment_bytes);
 	if (want <= r->cap)
-		return;
+		return bytes;
 	free(r->buf);
 	r->cap = (want + want / 4 + 4095) / 4096 * 4096;
 	r->buf = aligned_alloc(4096, r->cap);
 	EG_ASSERT(r->buf != NULL);
+	return bytes;
 }

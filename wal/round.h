@@ -16,6 +16,7 @@ struct entry {                         /* a lane entry, as taken */
 	uint64_t end;                  /* lane position behind it: the new tail */
 	const uint8_t *data;           /* in the ring: header and operations */
 	uint32_t bytes, n_ops, flags, producer;
+	bool solo;                     /* alone in its round */
 	uint64_t lsn;                  /* highest, 0 = nothing logged */
 	uint32_t first_bad;
 	enum err err;
@@ -28,6 +29,8 @@ struct change {                        /* an admitted operation */
 	                                * when the round grows */
 	uint64_t promise;              /* overlay position, UINT64_MAX = none */
 	int64_t raw_delta, count_delta; /* what it added to its space's admitted sums */
+	uint32_t old_dimension;        /* what its space's vectors were before, for undo */
+	uint8_t old_source;
 	uint32_t entry;                /* index into entries, EG_NONE = the writer's own */
 	uint8_t own[256];              /* packed part of records that the writer makes */
 };
@@ -55,7 +58,7 @@ void round_fini(struct round *r);
 void round_begin(struct round *r);
 struct entry *round_add_entry(struct round *r);      /* NULL when full */
 struct change *round_add_change(struct round *r);    /* zeroed but for `own` */
-/* A log buffer for what has been admitted. */
-void round_reserve_buffer(struct round *r, uint64_t segment_bytes);
+/* A log buffer for what has been admitted; returns the bytes of its records. */
+size_t round_reserve_buffer(struct round *r, uint64_t segment_bytes);
 
 #endif

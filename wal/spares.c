@@ -135,17 +135,34 @@ void spares_close(struct spares *s)
 	pthread_mutex_destroy(&s->lock);
 }
 
-enum err spares_take(struct spares *s, char name[32], struct fault *f)
+/* Lock held. */
+static enum err wait_for_one(struct spares *s, struct fault *f)
 {
-	enum err e = EG_E_OK;
-
-	pthread_mutex_lock(&s->lock);
 	pthread_cond_broadcast(&s->changed);
 	while (s->n == 0 && s->error == 0)
 		pthread_cond_wait(&s->changed, &s->lock);
-	if (s->n == 0) {
-		e = err_set(f, EG_E_NO_STORAGE, NULL, NULL, "no room for a log segment: %s", strerror(s->error));
-	} else {
+	if (s->n == 0)
+		return err_set(f, EG_E_NO_STORAGE, NULL, NULL, "no room for a log segment: %s", strerror(s->error));
+	return EG_E_OK;
+}
+
+enum err spares_wait(struct spares *s, struct fault *f)
+{
+	enum err e;
+
+	pthread_mutex_lock(&s->lock);
+	e = wait_for_one(s, f);
+	pthread_mutex_unlock(&s->lock);
+	return e;
+}
+
+enum err spares_take(struct spares *s, char name[32], struct fault *f)
+{
+	enum err e;
+
+	pthread_mutex_lock(&s->lock);
+	e = wait_for_one(s, f);
+	if (e == EG_E_OK) {
 		memcpy(name, s->ready[0], 32);
 		memmove(s->ready[0], s->ready[1], (EG_SPARES - 1) * sizeof s->ready[0]);
 		s->n--;

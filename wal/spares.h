@@ -29,6 +29,8 @@ struct spares {
 enum err spares_open(struct spares *s, const struct datadir *dir, uint64_t bytes, struct fault *f) EG_MUST_USE;
 void spares_close(struct spares *s);
 
+/* Wait until one is there. EG_E_NO_STORAGE when none could be made. */
+enum err spares_wait(struct spares *s, struct fault *f) EG_MUST_USE;
 /* Take one: its name in spare/. Waits while the thread is making one; EG_E_NO_STORAGE
  * when it could not. */
 enum err spares_take(struct spares *s, char name[32], struct fault *f) EG_MUST_USE;

@@ -23,12 +23,22 @@ static void drain_dead(struct writer *w)
 		uint32_t incarnation = atomic_load(&m->seats[k].incarnation);
 
 		if (atomic_load_explicit(&m->seats[k].state, memory_order_acquire) != EG_DESK_DEAD
-		    || atomic_load(&page->drained[k]) == incarnation || !lanes_drained(&w->lanes, k))
+		    || atomic_load(&page->drained[k]) == incarnation || !lanes_drain(&w->lanes, k))
 			continue;
 		atomic_store_explicit(&page->drained[k], incarnation, memory_order_release);
 		FAULT(DESK_DRAINED);
 		desk_ring_always(w->desks, EG_DESK_MASTER);
 	}
+}
+
+/* All entries that the last writer left are answered: what the log says of them is
+ * needed no more, and the next writer need not look for it. */
+static void caught_up(struct writer *w)
+{
+	if (w->admit.logged.n == 0 || !lanes_resumed(&w->lanes))
+		return;
+	logged_clear(&w->admit.logged);
+	appliers_hold_acked(&w->appliers, false);
 }
 
 static void fold_event(struct writer *w, uint64_t ref, uint64_t what)
@@ -108,6 +118,7 @@ void upkeep(struct writer *w, bool busy)
 
 	desk_beat(w->desks);
 	drain_dead(w);
+	caught_up(w);
 	if (busy && now < w->next_upkeep_ns - EG_UPKEEP_NS + EG_UPKEEP_BUSY_NS)
 		return;
 	(void)reclaim(&w->store);

@@ -107,10 +107,12 @@ static bool must_sync(const struct writer *w, const struct round *r)
 static enum err log_round(struct writer *w, struct round *r, struct fault *f)
 {
 	int64_t began = clock_mono_ns();
-	enum err e = EG_E_OK;
+	size_t bytes;
+	enum err e;
 
-	round_reserve_buffer(r, w->append.spares.bytes);
+	bytes = round_reserve_buffer(r, w->append.spares.bytes);
 	append_begin(&w->append, r->buf, r->cap);
+	e = append_ready(&w->append, bytes, f);
 	for (size_t i = 0; i < r->n_changes && e == EG_E_OK; i++)
 		e = append_change(w, &r->changes[i], f);
 	FAULT(ROUND_BUILT);
@@ -145,8 +147,7 @@ static void log_failed(struct writer *w, struct round *r, uint64_t first_lsn, co
 		atomic_store(&desk_wal(w->desks)->state, EG_WAL_READ_ONLY);
 		LOG_ERROR("the store is read-only until the wal process is restarted; recalls go on");
 	}
-	w->append.next_lsn = first_lsn;
-	append_begin(&w->append, NULL, 0);
+	append_cancel(&w->append);
 	admit_undo(&w->admit, r, f->err == EG_E_NO_STORAGE ? EG_E_NO_STORAGE : EG_E_READ_ONLY);
 }
 
@@ -190,6 +191,10 @@ static void finish_round(struct writer *w, struct round *r)
 			log_failed(w, r, first_lsn, &f);
 	} else {
 		/* Answers that rest on what is in the log already are as durable as it is. */
+		if (must_sync(w, r) && !w->read_only)
+			e = append_sync(&w->append, &f);
+		if (e != EG_E_OK)
+			log_failed(w, r, first_lsn, &f);
 		r->durable = !w->append.unsynced;
 	}
 	publish_words(w);
@@ -266,7 +271,7 @@ static int sleep_ms(const struct writer *w)
 {
 	int64_t now = clock_mono_ns(), until = w->next_upkeep_ns;
 
-	if (w->unsynced_since_ns != 0) {
+	if (w->unsynced_since_ns != 0 && !w->read_only) {
 		int64_t due = w->unsynced_since_ns + w->config->wal_flush_interval_ms * 1000000;
 
 		until = due < until ? due : until;
@@ -390,6 +395,7 @@ static enum err start(struct writer *w, const struct heritage *h, struct fault *
 	atomic_store(&page->recovery_ns, r.ns);
 	admit_open(&w->admit, &w->store, &w->appliers, w->config, w->append.spares.bytes);
 	w->admit.logged = logged;
+	appliers_hold_acked(&w->appliers, logged.n > 0);
 	lanes_open(&w->lanes, h->desks);
 	publish_words(w);
 	return bootstrap(w, f);
