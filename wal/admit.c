@@ -85,6 +85,10 @@ static enum err check_op(const struct admit *a, struct op *op)
 		return EG_E_REQUEST;
 	if ((op->head.type == EG_RECORD_PUT || op->head.type == EG_RECORD_DELETE) && op->head.id_bytes == 0)
 		return EG_E_REQUEST;
+	/* What an index or a sum is made of; senders check all of it before. */
+	if (op->head.memory_type >= EG_TYPES || !(op->head.confidence >= 0 && op->head.confidence <= 1)
+	    || op->head.raw_bytes > INT32_MAX)
+		return EG_E_REQUEST;
 	if (op->head.bytes + 4 * EG_BLOCK > a->segment_bytes / 2)
 		return EG_E_TOO_LARGE;
 	op->head.key = record_key(op->space_id, op->space_bytes, op->id, op->head.id_bytes);
@@ -186,8 +190,12 @@ static enum err make_room(struct admit *a, unsigned shard, struct fault *f)
 	return ids_grow(a->w, shard, f);
 }
 
-static void note_vector(struct admit_space *sp, const struct record *r)
+static void note_vector(struct admit_space *sp, struct change *c)
 {
+	const struct record *r = &c->head;
+
+	c->old_dimension = sp->dimension;
+	c->old_source = sp->source;
 	if (r->dim == 0)
 		return;
 	if (!(r->flags & EG_RECORD_DERIVED)) {
@@ -250,7 +258,7 @@ static enum err admit_put(struct admit *a, struct round *round, struct op *op, s
 	c->head.version = known ? k.version + 1 : 1;
 	c->promise = promise_add(a, c, op, true);
 	add_sums(a, c, !known, (int64_t)raw_of(&c->head) - (known ? k.raw_bytes : 0));
-	note_vector(&a->spaces[op->head.space], &c->head);
+	note_vector(&a->spaces[op->head.space], c);
 	o->version = c->head.version;
 	o->created = !known;
 	o->detail = twins_swap(&a->twins, op->head.space, op->head.fingerprint, c->plan.slot);
@@ -304,14 +312,20 @@ static enum err admit_op(struct admit *a, struct round *round, struct op *op, st
 
 static void undo_change(struct admit *a, struct change *c)
 {
-	if (c->head.type == EG_RECORD_COMMIT)
+	struct admit_space *sp;
+
+	if (c->head.space == EG_NONE)      /* COMMIT, SHUTDOWN */
 		return;
+	sp = &a->spaces[c->head.space];
 	if (c->promise != UINT64_MAX)
 		overlay_undo(&a->overlay);
-	if (c->head.type == EG_RECORD_PUT)
+	if (c->head.type == EG_RECORD_PUT) {
 		plan_undo(a->w, &c->plan, &c->head);
-	a->spaces[c->head.space].memories -= (uint64_t)c->count_delta;
-	a->spaces[c->head.space].raw_bytes -= (uint64_t)c->raw_delta;
+		sp->dimension = c->old_dimension;
+		sp->source = c->old_source;
+	}
+	sp->memories -= (uint64_t)c->count_delta;
+	sp->raw_bytes -= (uint64_t)c->raw_delta;
 	admit_undo_space(a, c);
 }
 
@@ -323,11 +337,16 @@ static void undo_to(struct admit *a, struct round *r, size_t n)
 
 static void add_commit(struct round *r, size_t first, const struct entry *e, unsigned entry_index)
 {
-	size_t parts = r->n_changes - first;
-	struct change *c = round_add_change(r);
+	size_t parts = 0;
+	struct change *c;
 
-	for (size_t i = first; i < first + parts; i++)
-		r->changes[i].head.flags |= EG_RECORD_PART;
+	/* A space made on the way is no part: it stands whatever becomes of the batch. */
+	for (size_t i = first; i < r->n_changes; i++)
+		if (r->changes[i].head.type <= EG_RECORD_DELETE) {
+			r->changes[i].head.flags |= EG_RECORD_PART;
+			parts++;
+		}
+	c = round_add_change(r);
 	c->head.bytes = sizeof c->head;
 	c->head.type = EG_RECORD_COMMIT;
 	c->head.version = parts;
@@ -344,9 +363,12 @@ static bool answered_by_log(struct admit *a, struct entry *e, unsigned i, struct
 
 	if (a->logged.n == 0)
 		return false;
-	if ((e->flags & EG_SUBMIT_ATOMIC) != 0
-	    && logged_find(&a->logged, e->producer, logged_entry(e->lane, e->seq), 0, true) == NULL)
-		return false;
+	if ((e->flags & EG_SUBMIT_ATOMIC) != 0) {
+		l = logged_find(&a->logged, e->producer, logged_entry(e->lane, e->seq), 0, true);
+		if (l == NULL)
+			return false;
+		e->lsn = l->lsn;
+	}
 	l = logged_find(&a->logged, e->producer, logged_entry(e->lane, e->seq), (uint16_t)i, false);
 	if (l == NULL)
 		return false;
@@ -364,9 +386,12 @@ static enum err one_op(struct admit *a, struct round *r, struct entry *e, unsign
 	op->head.producer = e->producer;
 	op->head.entry = logged_entry(e->lane, e->seq);
 	op->head.op = (uint16_t)i;
-	op->head.flags &= (uint8_t)~EG_RECORD_PART;
+	op->head.flags &= EG_RECORD_PINNED | EG_RECORD_DERIVED | EG_RECORD_AUTO_LINK;
 	op->head.stored_us = clock_real_us();
 	op->head.lsn = 0;
+	/* A space is changed while nothing else is under way. */
+	if (err == EG_E_OK && op->head.type > EG_RECORD_DELETE && (!e->solo || e->n_ops != 1))
+		err = EG_E_REQUEST;
 	return err == EG_E_OK ? admit_op(a, r, op, o) : err;
 }
 
@@ -390,6 +415,7 @@ void admit_entry(struct admit *a, struct round *r, struct entry *e, unsigned ent
 			r->changes[c].entry = entry_index;
 		admit_result(a, e, i, &o);
 		if (o.err != EG_E_OK) {
+			undo_to(a, r, before);     /* a space made for it */
 			metric_add(M_WAL_REFUSED, 1);
 			if (e->first_bad == EG_NONE)
 				e->first_bad = i;

@@ -55,11 +55,14 @@ static enum err replay_memory(struct replay *p, const struct record *r, struct f
 	const struct space *sp = space_get(&p->w->store, r->space);
 	enum err e = EG_E_OK;
 
+	if (sp == NULL)
+		return err_set(f, EG_E_VALIDATION, NULL, NULL, "LSN %llu stores into space %u, which no record made",
+		               (unsigned long long)r->lsn, r->space);
 	if (r->lsn <= atomic_load(applied_lsn(p, r->shard))) {
 		p->skipped++;
 		return EG_E_OK;
 	}
-	if (sp != NULL && atomic_load(&sp->state) == EG_SPACE_LIVE) {
+	if (atomic_load(&sp->state) == EG_SPACE_LIVE) {
 		if (r->type == EG_RECORD_PUT)
 			e = replay_put(p, r, sp, f);
 		else
@@ -110,22 +113,29 @@ static void run_add(struct replay *p, const struct record *r)
 	}
 	memcpy(p->run + p->run_bytes, r, r->bytes);
 	p->run_bytes += r->bytes;
+	p->run_parts++;
 	p->run_entry = r->entry;
 	p->run_producer = r->producer;
 }
 
-static enum err run_close(struct replay *p, struct fault *f)
+/* Only the last `parts` records count: before them may lie those of a first try
+ * that a killed writer did not finish, logged again by the next one. */
+static enum err run_close(struct replay *p, uint64_t parts, struct fault *f)
 {
+	uint64_t skip = p->run_parts > parts ? p->run_parts - parts : 0;
 	enum err e = EG_E_OK;
 
 	FAULT(REPLAY_RUN);
 	for (size_t at = 0; at < p->run_bytes && e == EG_E_OK;) {
 		const struct record *r = (const struct record *)(const void *)(p->run + at);
 
-		e = replay_memory(p, r, f);
+		if (skip > 0)
+			skip--;
+		else
+			e = replay_memory(p, r, f);
 		at += r->bytes;
 	}
-	p->run_bytes = 0;
+	p->run_bytes = p->run_parts = 0;
 	return e;
 }
 
@@ -141,8 +151,11 @@ enum err replay_record(void *arg, const struct record *r, const struct segment_h
 	bool same_run = p->run_bytes > 0 && p->run_entry == r->entry && p->run_producer == r->producer;
 
 	remember(p, r, h);
+	/* A space made for a batch stands between its parts, and is none. */
+	if (r->type == EG_RECORD_SPACE_PUT)
+		return replay_space(p, r, f);
 	if (p->run_bytes > 0 && !same_run)
-		p->run_bytes = 0;          /* never closed: never happened */
+		p->run_bytes = p->run_parts = 0;   /* never closed: never happened */
 	switch (r->type) {
 	case EG_RECORD_PUT:
 	case EG_RECORD_DELETE:
@@ -152,8 +165,7 @@ enum err replay_record(void *arg, const struct record *r, const struct segment_h
 		}
 		return replay_memory(p, r, f);
 	case EG_RECORD_COMMIT:
-		return run_close(p, f);
-	case EG_RECORD_SPACE_PUT:
+		return run_close(p, r->version, f);
 	case EG_RECORD_SPACE_DELETE:
 		return replay_space(p, r, f);
 	case EG_RECORD_SHUTDOWN:

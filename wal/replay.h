@@ -14,7 +14,7 @@ struct replay {
 	struct store_writer *w;
 	uint8_t *run;                  /* records of an open batch, one after another */
 	size_t run_bytes, run_cap;
-	uint64_t run_entry;
+	uint64_t run_entry, run_parts;
 	uint32_t run_producer;
 	struct logged *logged;         /* filled with what lanes may still hold; may be NULL */
 	uint64_t boot_id, acked_lsn;   /* only this boot's records above it */
