@@ -136,13 +136,41 @@ t_unit_workers_pool_LDADD = $(WORKERS_LIBS) $(CMOCKA_LIBS)
 
 # shm and wal: the writer from outside, with processes that are killed.
 UNIT += t/unit/wal_writer
-t_unit_wal_writer_SOURCES = t/unit/wal_writer.c t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_writer_SOURCES = t/unit/wal_writer.c t/unit/wal_family.c t/unit/wal_family.h \
+	t/unit/wal_load.c t/unit/wal_load.h
 t_unit_wal_writer_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_writer_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 UNIT += t/unit/wal_cohort
 t_unit_wal_cohort_SOURCES = t/unit/wal_cohort.c
 t_unit_wal_cohort_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_cohort_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+
+# Killed at each step on disk, and with lanes that lie: calls are wrapped by the linker.
+UNIT += t/unit/wal_crash
+t_unit_wal_crash_SOURCES = t/unit/wal_crash.c t/unit/wal_family.c t/unit/wal_family.h \
+	t/unit/wal_load.c t/unit/wal_load.h
+t_unit_wal_crash_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_crash_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+t_unit_wal_crash_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=io_write_at -Wl,--wrap=io_sync -Wl,--wrap=io_sync_dir \
+	-Wl,--wrap=io_rename -Wl,--wrap=lanes_gather
+
+# From inside: one process, which may write everything.
+UNIT += t/unit/shm_store t/unit/shm_threads t/unit/wal_segment t/unit/wal_overlay t/unit/wal_threads
+t_unit_shm_store_SOURCES = t/unit/shm_store.c t/unit/shm_bench.c t/unit/shm_bench.h
+t_unit_shm_store_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_shm_store_LDADD = $(SHM_LIBS) $(CMOCKA_LIBS)
+t_unit_shm_threads_SOURCES = t/unit/shm_threads.c t/unit/shm_bench.c t/unit/shm_bench.h
+t_unit_shm_threads_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_shm_threads_LDADD = $(SHM_LIBS) $(CMOCKA_LIBS)
+t_unit_wal_segment_SOURCES = t/unit/wal_segment.c
+t_unit_wal_segment_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_segment_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+t_unit_wal_overlay_SOURCES = t/unit/wal_overlay.c
+t_unit_wal_overlay_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_overlay_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+t_unit_wal_threads_SOURCES = t/unit/wal_threads.c t/unit/shm_bench.c t/unit/shm_bench.h
+t_unit_wal_threads_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_threads_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 
 # ---- the frame: it comes last ----
 UNIT +=
