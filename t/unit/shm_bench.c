@@ -55,7 +55,7 @@ int bench_open(void **state)
 	snprintf(b->prefix, sizeof b->prefix, "/engram-test-%d-", (int)getpid());
 	(void)region_unlink_all(b->prefix);
 	EG_ASSERT(store_create(&b->w, &b->desks, b->prefix, b->uuid, BOOT, false, &f) == EG_E_OK);
-	store_publish(&b->w);
+	store_publish(&b->w, BOOT);
 	for (unsigned i = 0; i < EG_BENCH_DIM; i++)
 		b->vector[i] = i == 3;
 	bench_space(b, 0, "first");
@@ -79,7 +79,7 @@ void bench_new_writer(struct shm_bench *b)
 	struct fault f;
 
 	store_close(&b->w);
-	EG_ASSERT(store_adopt(&b->w, &b->desks, b->prefix, b->uuid, BOOT, false, &f) == EG_E_OK);
+	EG_ASSERT(store_adopt(&b->w, &b->desks, b->prefix, b->uuid, false, &f) == EG_E_OK);
 }
 
 void bench_space(struct shm_bench *b, uint32_t number, const char *id)

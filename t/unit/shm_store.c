@@ -220,7 +220,7 @@ static void test_repair(void **state)
 		replaced.node = v2.node;
 	}
 	bench_new_writer(b);
-	assert_int_equal(store_repair(&b->w, &r, &f), EG_E_OK);
+	assert_int_equal(store_repair(&b->w, false, &r, &f), EG_E_OK);
 	assert_int_equal(r.live, 42);
 	assert_int_equal(r.freed_slots, 2);
 	assert_int_equal(r.added_ids, 1);
@@ -236,7 +236,7 @@ static void test_repair(void **state)
 	assert_false(bench_finds(b, 0, "gone", 0));
 	/* A second repair finds nothing, and what is free can be used. */
 	bench_new_writer(b);
-	assert_int_equal(store_repair(&b->w, &r, &f), EG_E_OK);
+	assert_int_equal(store_repair(&b->w, false, &r, &f), EG_E_OK);
 	assert_int_equal(r.live, 42);
 	assert_int_equal(r.freed_slots + r.freed_nodes + r.removed_ids + r.added_ids, 0);
 	for (unsigned i = 0; i < 200; i++) {
@@ -263,7 +263,7 @@ static void test_repair_last_space(void **state)
 	(void)m;
 	atomic_store(&root->n_spaces, 1);
 	bench_new_writer(b);
-	assert_int_equal(store_repair(&b->w, &r, &f), EG_E_OK);
+	assert_int_equal(store_repair(&b->w, false, &r, &f), EG_E_OK);
 	assert_int_equal(atomic_load(&root->n_spaces), 2);
 	assert_non_null(space_find(&b->w.store, "second", 6));
 	assert_int_equal(space_reserve(&b->w, 1, &f), EG_E_OK);     /* as the replay of its record does */
@@ -294,7 +294,7 @@ static void test_repair_dropped_space(void **state)
 	}
 	space_unpublish(&b->w, 1, 60);
 	bench_new_writer(b);
-	assert_int_equal(store_repair(&b->w, &r, &f), EG_E_OK);
+	assert_int_equal(store_repair(&b->w, false, &r, &f), EG_E_OK);
 	assert_int_equal(r.live, 0);
 	assert_int_equal(r.freed_slots, 50);
 	assert_int_equal(atomic_load(&store_root(&b->w)->counts.memories), 0);
@@ -315,11 +315,11 @@ static void test_repair_chunks(void **state)
 	atomic_store(&space_for_write(&b->w, 1)->slot_head, EG_NONE);
 	atomic_store(&space_for_write(&b->w, 1)->node_head, EG_NONE);
 	bench_new_writer(b);
-	assert_int_equal(store_repair(&b->w, &r, &f), EG_E_OK);
+	assert_int_equal(store_repair(&b->w, false, &r, &f), EG_E_OK);
 	assert_int_equal(r.freed_chunks, 2);
 	((struct body *)region_for_write(&b->w.store.heap, m.body, 64))->magic = 0;
 	bench_new_writer(b);
-	assert_int_equal(store_repair(&b->w, &r, &f), EG_E_INTERNAL);
+	assert_int_equal(store_repair(&b->w, false, &r, &f), EG_E_INTERNAL);
 }
 
 int main(void)

@@ -107,7 +107,7 @@ static void killed_in_recovery(bool reboot, char *mode)
 	(void)family_stop_wal(&f, SIGKILL);
 	for (unsigned step = 1; !ended; step++) {
 		if (reboot)
-			family_reboot(&f);
+			family_reboot(&f, true);
 		atomic_store(&trouble->step, 0);
 		atomic_store(&trouble->kill_at, step);
 		family_start_wal(&f);
@@ -115,14 +115,14 @@ static void killed_in_recovery(bool reboot, char *mode)
 		atomic_store(&trouble->kill_at, 0);
 		if (!ended) {
 			if (reboot)
-				family_reboot(&f);
+				family_reboot(&f, true);
 			family_start_wal(&f);
 		}
 		assert_true(f.wal > 0);
 		LOAD_RUN(&f, 3, load_check, .first = 0, .n = 40, .version = 1);
 		(void)family_stop_wal(&f, SIGKILL);
 	}
-	family_reboot(&f);
+	family_reboot(&f, true);
 	family_start_wal(&f);
 	LOAD_RUN(&f, 3, load_check, .first = 0, .n = 40, .version = 1);
 	family_close(&f);
@@ -303,7 +303,7 @@ static void test_batch_over_two_spaces(void **state)
 	LOAD_RUN(&f, 2, load_send, .first = 9, .n = 1, .version = 1);
 	assert_int_equal(load_status(family_child(&f, 2, two_spaces, NULL)), 0);
 	(void)family_stop_wal(&f, SIGTERM);
-	family_reboot(&f);
+	family_reboot(&f, true);
 	family_start_wal(&f);
 	assert_int_equal(load_status(family_child(&f, 3, play_is_there, NULL)), 0);
 	family_close(&f);
@@ -379,7 +379,7 @@ static void test_no_room(void **state)
 	LOAD_RUN(&f, 2, load_send, .first = 5, .n = 5, .version = 1);
 	LOAD_RUN(&f, 3, load_check, .first = 0, .n = 10, .version = 1);
 	(void)family_stop_wal(&f, SIGKILL);
-	family_reboot(&f);
+	family_reboot(&f, true);
 	family_start_wal(&f);
 	assert_true(f.wal > 0);
 	LOAD_RUN(&f, 3, load_check, .first = 0, .n = 10, .version = 1);

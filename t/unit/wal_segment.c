@@ -115,6 +115,7 @@ static enum err scan_all(struct log *l, struct seen *seen, struct scan *s, struc
 	enum err e;
 
 	memset(seen, 0, sizeof *seen);
+	memset(s, 0, sizeof *s);
 	e = scan_log(&l->d, 1, see, seen, s, f);
 	scan_free(s);
 	return e;
