@@ -168,7 +168,7 @@ enum err append_hidden(struct append *a, uint64_t start_lsn, size_t records_byte
 		return e;
 	/* What it repeats stays together, whatever the configuration says by now. */
 	next_header(a, start_lsn, want > bytes ? want : bytes, &header);
-	error = io_rename(a->dir->spare_fd, spare, a->dir->tmp_fd, EG_HIDDEN);
+	error = FAULT_IO(SEGMENT_HIDE, io_rename(a->dir->spare_fd, spare, a->dir->tmp_fd, EG_HIDDEN));
 	if (error == 0)
 		error = write_headers(&header, a->dir->tmp_fd, EG_HIDDEN);
 	if (error != 0)
