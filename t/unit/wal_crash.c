@@ -365,7 +365,8 @@ static int no_room(struct wal_family *f, void *arg)
 	return send_one(f, &d, 1, 0, &err, &o, &durable) ? 20 : err == EG_E_NO_STORAGE ? 0 : 21;
 }
 
-/* A write that found no room leaves a log that can be gone on with, and read. */
+/* The first write that finds no room goes to another segment, the next one within a
+ * minute is refused; the log can be gone on with, and read. */
 static void test_no_room(void **state)
 {
 	struct wal_family f;
@@ -373,7 +374,9 @@ static void test_no_room(void **state)
 	(void)state;
 	family_open(&f, NULL, 0);
 	family_start_wal(&f);
+	atomic_store(&trouble->fail_writes, 1);
 	LOAD_RUN(&f, 2, load_send, .first = 0, .n = 5, .version = 1);
+	assert_int_equal(atomic_load(&trouble->fail_writes), 0);
 	atomic_store(&trouble->fail_writes, 1);
 	assert_int_equal(load_status(family_child(&f, 2, no_room, NULL)), 0);
 	LOAD_RUN(&f, 2, load_send, .first = 5, .n = 5, .version = 1);
@@ -384,6 +387,8 @@ static void test_no_room(void **state)
 	assert_true(f.wal > 0);
 	LOAD_RUN(&f, 3, load_check, .first = 0, .n = 10, .version = 1);
 	/* And the last record of a clean end: nothing to take back but itself. */
+	atomic_store(&trouble->fail_writes, 1);
+	LOAD_RUN(&f, 2, load_send, .first = 10, .n = 1, .version = 1);
 	atomic_store(&trouble->fail_writes, 1);
 	assert_int_equal(load_status(family_stop_wal(&f, SIGTERM)), 0);
 	family_close(&f);
