@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 
 #include "common/fault.h"
 #include "common/log.h"
@@ -81,13 +82,16 @@ static void death_log(const struct family *fam, const struct child *c, unsigned 
 		         c->told == FAMILY_STAY ? " though nobody asked it to" : "");
 }
 
-static void death_count(struct family *fam, const struct child *c, unsigned desk, int64_t now)
+static void death_count(struct family *fam, const struct child *c, unsigned desk, int status, int64_t now)
 {
 	struct role *r = &fam->roles[c->role];
 	int64_t pause;
 
 	if (c->told != FAMILY_STAY)
 		return;
+	/* A damaged log stays damaged: the operator has to decide (engram-server(8)). */
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_DATAERR && !child_ready(fam, desk))
+		fam->hopeless = EX_DATAERR;
 	r->restarts++;
 	r->deaths = child_ready(fam, desk) ? 0 : r->deaths + 1;
 	pause = family_pause_ms(r->deaths);
@@ -109,7 +113,7 @@ void family_reap(struct family *fam, int64_t now)
 			if (c->pid != pid)     /* a new master that failed is nobody's child here */
 				continue;
 			death_log(fam, c, d, status);
-			death_count(fam, c, d, now);
+			death_count(fam, c, d, status, now);
 			c->pid = 0;
 			FAULT(MASTER_REAPED);
 			atomic_store(&seat_of(fam, d)->pid, 0);

@@ -51,6 +51,8 @@ struct family {
 	unsigned n_roles;
 	struct child children[EG_DESKS_MAX];
 	int64_t watched;                /* when family_watch last looked */
+	int hopeless;                   /* exit status of a child that no restart can mend
+	                                 * (EX_DATAERR before it was ready), 0 = none */
 };
 
 /* Roles from the table: a serving kind gets `workers` of them, per_node a node. */

@@ -305,6 +305,10 @@ enum err master_run(struct master *m)
 		family_watch(fam, heartbeat_ns, now);
 		impatient = family_release(fam);
 		grant(m, wishes, now);
+		if (fam->hopeless != 0 && m->end == MASTER_STAYS) {
+			LOG_ERROR("the data directory is damaged: nothing is served; see engram-server(8)");
+			end_begin(m, MASTER_STOPS);
+		}
 		if (!step(m, now, &impatient))
 			break;
 		notify_round(fam, m->ready, heartbeat_ns, now);
@@ -316,5 +320,5 @@ enum err master_run(struct master *m)
 	if (m->upgrade.phase == UPGRADE_NONE)
 		region_unlink_all(fam->spawn.heritage.shm_prefix);
 	LOG_INFO("everybody has left");
-	return m->upgrade.end;
+	return fam->hopeless != 0 ? EG_E_VALIDATION : m->upgrade.end;
 }

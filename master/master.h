@@ -42,7 +42,8 @@ struct master {
 enum err master_open(struct master *m, struct fault *f) EG_MUST_USE;
 /* Runs until a stop was asked for and everybody has left; then the shared memory
  * of this data_dir is removed. Or until another master serves (upgrade.h). An error:
- * this one was to serve instead of another, and could not. */
+ * this one was to serve instead of another, and could not; EG_E_VALIDATION: the
+ * log is damaged, and nothing could be served. */
 enum err master_run(struct master *m) EG_MUST_USE;
 /* One rank after the other is told to leave. True: nobody is left. */
 bool master_leave(struct master *m, int64_t now);

@@ -225,7 +225,7 @@ static void stdin_from_null(void)
 static int status_of(enum err e)
 {
 	return e == EG_E_INPUT ? EG_REFUSED : e == EG_E_CONFLICT ? EX_TEMPFAIL
-	       : e == EG_E_FORBIDDEN ? EX_NOPERM : EX_OSERR;
+	       : e == EG_E_FORBIDDEN ? EX_NOPERM : e == EG_E_VALIDATION ? EX_DATAERR : EX_OSERR;
 }
 
 static void say_listeners(const struct sockets *s, bool to_stdout)
