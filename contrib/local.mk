@@ -5,6 +5,9 @@ EXTRA_DIST += contrib/check contrib/packages contrib/quickstart
 
 # ---- other rooms add their blocks below, each under a line like this one ----
 
+# ---- systemd ----
+EXTRA_DIST += contrib/systemd/engram.service
+
 # ---- engram: the client and operator's tool ----
 bin_PROGRAMS += engram
 engram_SOURCES = contrib/client/main.c contrib/client/client.h \

@@ -21,15 +21,18 @@ engram_server_LDADD = libmaster.a $(MASTER_LIBS) $(SYSTEMD_LIBS) $(CURL_LIBS) $(
 # Tests: without the product's table, so without the rooms below.
 MASTER_TEST_LIBS = libmaster.a $(SHM_LIBS) $(SYSTEMD_LIBS) $(EVENT_LIBS) $(MHD_LIBS) $(PROTOBUF_C_LIBS) $(ZSTD_LIBS) \
 	$(JANSSON_LIBS) $(CURL_LIBS)
-UNIT += t/unit/master_signals t/unit/master_sockets
+UNIT += t/unit/master_signals t/unit/master_sockets t/unit/master_family
 t_unit_master_signals_SOURCES = t/unit/master_signals.c
 t_unit_master_signals_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_master_signals_LDADD = $(MASTER_TEST_LIBS) $(CMOCKA_LIBS)
 t_unit_master_sockets_SOURCES = t/unit/master_sockets.c
 t_unit_master_sockets_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_master_sockets_LDADD = $(MASTER_TEST_LIBS) $(CMOCKA_LIBS)
+t_unit_master_family_SOURCES = t/unit/master_family.c
+t_unit_master_family_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_master_family_LDADD = $(MASTER_TEST_LIBS) $(CMOCKA_LIBS)
 check_PROGRAMS += t/unit/master_fake
 t_unit_master_fake_SOURCES = t/unit/master_fake.c
 t_unit_master_fake_LDADD = $(MASTER_TEST_LIBS)
-TFILES += t/master.t t/master_cycle.t t/master_manual.t
+TFILES += t/master.t t/master_cycle.t t/master_manual.t t/notify.t
 dist_man_MANS += man/engram-server.8

@@ -20,7 +20,7 @@
  * left when the new writer starts. Clients wait, nobody is refused: while no
  * worker runs, connections wait in the queues of the sockets, which both
  * masters hold. That gap is the time of two short processes' lives, because
- * workers first answer for a second with "Connection: close" (worker.c).
+ * workers first answer for two seconds with "Connection: close" (worker.c).
  *
  * Until R the old master can come back: when the new one does not get prepared in
  * time, ends, or cannot keep a child alive, the old one takes LOCK again and fills

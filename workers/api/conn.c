@@ -24,7 +24,7 @@ enum {
 	LINGER_READS = 16,             /* per wake-up */
 	TRAFFIC_TICKS = 8,             /* ticks between two looks at the kernel's side of open connections */
 	ACCEPT_PAUSE_MS = 50,
-	FRESH_MS = 500,                /* who connected so lately is about to ask */
+	FRESH_MS = 1000,               /* who connected so lately is about to ask */
 	TCP_ESTABLISHED = 1,           /* of the kernel's states, which linux/tcp.h does not name */
 };
 
