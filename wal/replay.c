@@ -74,6 +74,8 @@ static enum err replay_memory(struct replay *p, const struct record *r, struct f
 	if (++p->applied % 4096 == 0) {
 		(void)reclaim(p->w);
 		desk_beat(p->w->desks);
+		/* How far it is, for who waits (status of the service). */
+		atomic_store_explicit(&desk_wal(p->w->desks)->recovered_records, p->applied, memory_order_relaxed);
 	}
 	return e;
 }
