@@ -220,3 +220,9 @@ t_unit_wal_errors_SOURCES = t/unit/wal_errors.c t/unit/wal_family.c t/unit/wal_f
 t_unit_wal_errors_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_errors_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 TFILES += t/damage.t
+
+# Fault points: kills and failing calls.
+UNIT += t/unit/wal_killsweep
+WAL_HISTORY = t/unit/wal_history.c t/unit/wal_history.h t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_killsweep_SOURCES = t/unit/wal_killsweep.c $(WAL_HISTORY)
+t_unit_wal_killsweep_LDADD = $(WAL_LIBS)

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "shm/region.h"
 #include "wal/writer.h"
@@ -129,6 +130,7 @@ void family_start_wal(struct wal_family *f)
 	f->wal = fork();
 	EG_ASSERT(f->wal >= 0);
 	if (f->wal == 0) {
+		FAULT_KIND(EG_PROCESS_WAL);
 		plain_signals();
 		log_set_kind("wal process");
 		EG_ASSERT(desk_take(&f->desks, EG_DESK_WAL, &fault) == EG_E_OK);
@@ -167,6 +169,7 @@ pid_t family_spawn(struct wal_family *f, unsigned desk, int (*fn)(struct wal_fam
 	pid = fork();
 	EG_ASSERT(pid >= 0);
 	if (pid == 0) {
+		FAULT_KIND(EG_PROCESS_WORKER);
 		plain_signals();
 		log_set_kind("test child");
 		EG_ASSERT(desk_take(&f->desks, desk, &fault) == EG_E_OK);
