@@ -226,3 +226,11 @@ UNIT += t/unit/wal_killsweep
 WAL_HISTORY = t/unit/wal_history.c t/unit/wal_history.h t/unit/wal_family.c t/unit/wal_family.h
 t_unit_wal_killsweep_SOURCES = t/unit/wal_killsweep.c $(WAL_HISTORY)
 t_unit_wal_killsweep_LDADD = $(WAL_LIBS)
+
+# N kills at fault points, from SEED (default: a random one, printed).
+N = 5000
+SEED =
+killsweep: all-am t/unit/wal_killsweep
+	./t/unit/wal_killsweep $(N) $(SEED)
+
+.PHONY: killsweep
