@@ -222,15 +222,14 @@ t_unit_wal_errors_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 TFILES += t/damage.t
 
 # Fault points: kills and failing calls.
-UNIT += t/unit/wal_killsweep
-WAL_HISTORY = t/unit/wal_history.c t/unit/wal_history.h t/unit/wal_family.c t/unit/wal_family.h
-t_unit_wal_killsweep_SOURCES = t/unit/wal_killsweep.c $(WAL_HISTORY)
+check_PROGRAMS += t/unit/wal_killsweep
+t_unit_wal_killsweep_SOURCES = t/unit/wal_killsweep.c \
+	t/unit/wal_history.c t/unit/wal_history.h t/unit/wal_family.c t/unit/wal_family.h
 t_unit_wal_killsweep_LDADD = $(WAL_LIBS)
+TFILES += t/fault_points.t
 
-# N kills at fault points, from SEED (default: a random one, printed).
-N = 5000
-SEED =
+# N kills at fault points (default 5000), from SEED (default: a random one, printed).
 killsweep: all-am t/unit/wal_killsweep
-	./t/unit/wal_killsweep $(N) $(SEED)
+	n='$(N)'; ./t/unit/wal_killsweep $${n:-5000} $(SEED)
 
 .PHONY: killsweep

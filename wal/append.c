@@ -145,7 +145,7 @@ enum err append_segment(struct append *a, uint64_t start_lsn, struct fault *f)
 	if (e != EG_E_OK) {
 		if (fd >= 0)
 			close(fd);
-		if (e == EG_E_NO_STORAGE && io_unlink(a->dir->spare_fd, spare) != 0)
+		if (e == EG_E_NO_STORAGE && FAULT_IO(SEGMENT_UNLINK, io_unlink(a->dir->spare_fd, spare)) != 0)
 			LOG_WARN("spare/%s: cannot be removed", spare);
 		return e;
 	}
