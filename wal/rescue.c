@@ -77,7 +77,9 @@ static enum err give_up(struct append *a, const char *what, int error, struct fa
 enum err append_rescue(struct append *a, const char *what, int error, struct fault *f)
 {
 	const struct group_header *first = (const struct group_header *)(const void *)a->copy.at;
-	struct append saved = *a;
+	/* Not all of it: the spares belong to another thread too. */
+	struct { uint8_t *buf; size_t cap, len, group; uint64_t next_lsn; } saved =
+		{ a->buf, a->cap, a->len, a->group, a->next_lsn };
 	int64_t now = clock_mono_ns();
 	enum err e;
 
