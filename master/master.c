@@ -14,10 +14,12 @@
 #include "master/notify.h"
 #include "master/signals.h"
 #include "master/title.h"
+#include "shm/metrics.h"
 #include "shm/region.h"
 
 #define EG_TICK_MS 50                  /* while something is awaited that may not ring */
 #define EG_STOP_SECONDS 10             /* patience of a fast stop, for each rank */
+#define EG_GRACE_SECONDS 2             /* beyond drain_timeout_seconds, after which children end by themselves */
 #define EG_NS INT64_C(1000000000)
 
 /* ---- before the first fork */
@@ -155,7 +157,7 @@ void master_close(struct master *m)
 
 static int64_t drain_ns(const struct master *m)
 {
-	return m->cfg->server_drain_timeout_seconds * EG_NS;
+	return (m->cfg->server_drain_timeout_seconds + EG_GRACE_SECONDS) * EG_NS;
 }
 
 static void reopen(struct master *m)
@@ -252,6 +254,14 @@ static void wait_for_something(const struct master *m, bool impatient)
 	(void)desk_hush(&m->desks);
 }
 
+static void report_memory(struct master *m, int64_t now)
+{
+	if (now < m->report_at)
+		return;
+	m->report_at = now + EG_NS;
+	metrics_report_memory(&m->desks);
+}
+
 /* Says once per generation that everybody is ready. */
 static void say_ready(struct master *m, unsigned old)
 {
@@ -301,6 +311,7 @@ enum err master_run(struct master *m)
 
 		heartbeat_ns = m->cfg->server_heartbeat_seconds * EG_NS;
 		desk_beat(&m->desks);
+		report_memory(m, now);
 		family_reap(fam, now);
 		family_watch(fam, heartbeat_ns, now);
 		impatient = family_release(fam);

@@ -28,6 +28,7 @@ struct master {
 	bool serve;                    /* false after WINCH, until the next reload */
 	bool ready;                    /* has said so */
 	enum master_end end;
+	int64_t report_at;             /* next look at its own memory, monotonic ns */
 	struct sockets sockets;
 	struct desks desks;
 	struct family family;

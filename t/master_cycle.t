@@ -118,6 +118,21 @@ sub comm { my ($pid) = @_; open my $in, '<', "/proc/$pid/comm" or return ''; cho
 	is("@order[-3 .. -1]", 'worker consolidation wal', 'they leave in order');
 }
 
+# ---- more reloads than desks, before any of the new workers is ready ----
+{
+	my $s = server();
+	touch($s, 'slow');
+	for my $n (2 .. 12) {
+		CORE::kill(HUP => $s->pid);
+		logged($s, qr/configuration generation $n is in force/) or last;
+	}
+	cmp_ok(scalar($s->pids('worker')), '<', 12, 'there are not as many desks');
+	unlink $s->dir . '/slow';
+	ok(logged($s, qr/ready: configuration generation 12/), 'the last configuration comes into force');
+	awaited { $s->pids('worker') == 1 } '... with one worker';
+	$s->stop_ok;
+}
+
 # ---- addresses ----
 {
 	my $s = server();

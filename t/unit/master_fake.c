@@ -3,7 +3,8 @@
  * told. t/master_cycle.t runs it to see the master alone.
  *
  * USR2 to a child: it stops beating. Files in the folder that ENGRAM_FAKE names:
- * "die" = workers end before they are ready; "stubborn" = workers do not leave.
+ * "die" = workers end before they are ready; "slow" = workers are not ready as long
+ * as it is there; "stubborn" = workers do not leave.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -102,6 +103,16 @@ static int answer(const struct heritage *h)
 	return n;
 }
 
+static void become_ready(const struct heritage *h)
+{
+	struct desk_header *own = desk_header(h->desks, h->desk);
+
+	if (atomic_load(&own->ready) || (h->n_listeners > 0 && asked_for("slow")))
+		return;
+	atomic_store(&own->ready, 1);
+	desk_ring(h->desks, EG_DESK_MASTER);
+}
+
 static int fake_main(const struct heritage *h, bool writer)
 {
 	struct pollfd fds[64] = { { .fd = h->desks->bell[h->desk], .events = POLLIN } };
@@ -118,11 +129,10 @@ static int fake_main(const struct heritage *h, bool writer)
 	LOG_INFO("born with generation %u: request_seconds %lld, %u listeners", generation,
 	         (long long)h->config->limits_request_seconds, h->n_listeners);
 	atomic_store(&desk_header(h->desks, h->desk)->sleeping, 1);
-	atomic_store(&desk_header(h->desks, h->desk)->ready, 1);
-	desk_ring(h->desks, EG_DESK_MASTER);
 	while (!stop && !(quit && (h->n_listeners == 0 || !asked_for("stubborn")))) {
 		if (!mute)
 			desk_beat(h->desks);
+		become_ready(h);
 		if (reopen) {
 			reopen = 0;
 			EG_ASSERT(log_reopen() == EG_E_OK);
