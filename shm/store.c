@@ -102,6 +102,11 @@ enum err store_attach(struct store *s, const char *prefix, uint64_t boot_id, str
 	return e;
 }
 
+bool store_in_force(const struct store *s)
+{
+	return atomic_load_explicit(&s->root->state, memory_order_acquire) == EG_STORE_READY;
+}
+
 void store_detach(struct store *s)
 {
 	for (unsigned c = 0; c < EG_CLASSES; c++) {

@@ -68,6 +68,9 @@ struct store {                            /* process-local */
  * the same names is stale, and about to be removed or taken over by the writer. */
 enum err store_attach(struct store *s, const char *prefix, uint64_t boot_id, struct fault *f) EG_MUST_USE;
 void store_detach(struct store *s);
+/* False once the writer has given an attached store up, to build another one under
+ * the same names: who reads it has to attach anew. */
+bool store_in_force(const struct store *s);
 
 /* Map the vector regions of a dimension class when it is first met (any thread).
  * false, logged, when that fails: then its vectors are not seen. */

@@ -144,9 +144,14 @@ enum err store_adopt(struct store_writer *w, struct desks *d, const char *prefix
 	e = open_fixed(w, region_adopt, f);
 	if (e == EG_E_OK)
 		e = adopt_classes(w, f);
-	if (e == EG_E_OK)
+	if (e == EG_E_OK) {
 		heap_init(&w->heap, &w->store.heap);
-	FAULT(STORE_ADOPTED);
+		FAULT(STORE_ADOPTED);
+		return e;
+	}
+	/* Readers see that their store has ended, and attach to the new one. */
+	atomic_store_explicit(&root->state, EG_STORE_BUILDING, memory_order_release);
+	store_close(w);
 	return e;
 }
 

@@ -48,6 +48,25 @@ awaited { my @now = $s->pids('worker'); @now == 2 && !grep { $old{$_} } @now } '
 is(load_stop($load), 0, '... and no request fails');
 is(($s->pids('wal'))[0], $wal, '... and the wal process stays');
 
+# A store that the writer gave up: what happens when its repair fails is played by
+# the word in the root page that says so.
+SKIP: {
+	my $state_at = 32;      # behind magic, version, hash and uuid
+	my ($root) = Engram::slurp_proc("/proc/" . ($s->pids('wal'))[0] . '/maps') =~ m{(/dev/shm/engram-\w+-root)$}m;
+	skip 'no root page to be found', 2 unless $root && open my $page, '+<', $root;
+	my $word = sub {
+		my ($value) = @_;
+		sysseek $page, $state_at, 0;
+		if (defined $value) { syswrite $page, pack 'L', $value } else { sysread $page, my $got, 4; return unpack 'L', $got }
+	};
+	is($word->(), 1, 'the store is ready');
+	my %old = map { $_ => 1 } $s->pids('worker'), $s->pids('consolidation');
+	$word->(0);
+	awaited { !grep { $old{$_} } $s->pids('worker'), $s->pids('consolidation') } 'who reads a store that was given up ends';
+	$word->(1);
+	awaited { $s->get('/health/ready')->{status} == 200 } '... and successors attach the new one';
+}
+
 %old = map { $_ => 1 } $s->pids('worker');
 $s->set('limits.request_seconds' => 'soon');
 CORE::kill(HUP => $s->pid);

@@ -197,6 +197,14 @@ static void attach(struct consolidator *c)
 		c->next_run_ms = clock_mono_ms() + c->config->consolidation_interval_seconds * 1000;
 }
 
+/* As in worker.c: nobody writes this memory any more. */
+static void leave_old_store(struct consolidator *c)
+{
+	LOG_WARN("the store is built anew: this process ends, its successor attaches the new one");
+	c->forced = true;
+	event_base_loopbreak(c->base);
+}
+
 static void on_beat(evutil_socket_t fd, short what, void *arg)
 {
 	struct consolidator *c = arg;
@@ -210,6 +218,8 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	follow(c);
 	if (!c->attached)
 		attach(c);
+	else if (!store_in_force(&c->store))
+		leave_old_store(c);
 	if (getppid() != c->heritage->parent_pid)
 		begin_stop(c);
 	pthread_mutex_lock(&c->lock);

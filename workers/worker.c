@@ -12,6 +12,7 @@
 
 #include <numa.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -137,14 +138,19 @@ static void wake_all(struct worker *w)
 		loop_wake(&w->service.loops[i]);
 }
 
+static void break_all(struct worker *w)
+{
+	for (unsigned i = 0; i < w->service.n_loops; i++)
+		loop_break(&w->service.loops[i]);
+}
+
 static void on_give_up(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
 	(void)fd, (void)what;
 
 	LOG_WARN("drain_timeout_seconds are over: %u connections are dropped", atomic_load(&w->service.connections));
-	for (unsigned i = 0; i < w->service.n_loops; i++)
-		loop_break(&w->service.loops[i]);
+	break_all(w);
 }
 
 static void drain_as(struct worker *w, unsigned how)
@@ -200,8 +206,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 			LOG_ERROR("%s", f.message);
 		break;
 	default:                       /* TERM, INT */
-		for (unsigned i = 0; i < w->service.n_loops; i++)
-			loop_break(&w->service.loops[i]);
+		break_all(w);
 	}
 }
 
@@ -231,6 +236,18 @@ static void follow_settings(struct worker *w)
 	config_hold_put(old);
 }
 
+/* The writer may give a damaged store up and build another one: then this process
+ * maps memory that nobody writes any more, and its successor attaches the new one. */
+static void leave_old_store(struct worker *w)
+{
+	const struct service *s = &w->service;
+
+	if (atomic_load(&s->state) != SERVICE_READY || store_in_force(&s->store))
+		return;
+	LOG_WARN("the store is built anew: this process ends, its successor attaches the new one");
+	break_all(w);
+}
+
 static void on_beat(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
@@ -240,6 +257,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	metrics_report_memory(w->service.desks);
 	log_flush();
 	follow_settings(w);
+	leave_old_store(w);
 	if (atomic_load(&w->service.drain) != DRAIN_NO || getppid() != w->heritage->parent_pid)
 		begin_drain(w);
 }
@@ -249,6 +267,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 static bool attach_store(struct service *s)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static char said[sizeof ((struct fault *)0)->message];     /* by this lock */
 	struct fault f = { .err = EG_E_OK };
 	enum err e = EG_E_OK;
 
@@ -259,7 +278,8 @@ static bool attach_store(struct service *s)
 			atomic_store(&s->state, SERVICE_READY);
 			FAULT(WORKER_ATTACHED);
 			LOG_INFO("the store is attached");
-		} else if (e != EG_E_WRITER) {
+		} else if (e != EG_E_WRITER && strcmp(said, f.message) != 0) {
+			snprintf(said, sizeof said, "%s", f.message);
 			LOG_ERROR("cannot attach the store, trying again: %s", f.message);
 		}
 	}

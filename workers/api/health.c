@@ -12,7 +12,7 @@ const char *health_trouble(const struct service *s)
 
 	if (atomic_load(&s->state) != SERVICE_READY)
 		return "the store is not there yet";
-	if (atomic_load(&s->store.root->state) != EG_STORE_READY)
+	if (!store_in_force(&s->store))
 		return "the store is being built";
 	if (atomic_load(&seat->state) != EG_DESK_BUSY)
 		return "the writer is not running";
