@@ -89,6 +89,15 @@ $answer = $s->request('PUT', '/health/ready');
 is($answer->{status}, 405, 'wrong method');
 is($answer->{headers}{allow}, 'GET, HEAD', '... Allow');
 
+# ---- what the client takes
+for (['/health', 'application/json', 200], ['/health', 'text/html, */*;q=0.1', 200], ['/health', 'text/html', 406],
+	['/metrics', 'text/plain;version=0.0.4', 200], ['/metrics', 'application/json', 406]) {
+	my ($path, $accept, $status) = @$_;
+	$answer = $s->request('GET', $path, undef, { Accept => $accept });
+	is($answer->{status}, $status, "$path for a client that takes $accept: $status");
+	is($answer->{json}{error}{code}, 'NOT_ACCEPTABLE', '... and why') if $status == 406;
+}
+
 # ---- slow and many
 my ($slow, $closed) = say_hear("GET /health/alive HTTP/1.1\r\nHost: loc");
 ok($closed && $slow eq '', 'a head that does not come is cut');

@@ -218,6 +218,39 @@ static void bodies(void **state)
 	assert_int_equal(body("application/json", NULL, (1 << 20) + 1), EG_E_TOO_LARGE);
 }
 
+static bool accepts(const char *header, const char *type)
+{
+	struct text t = { header, header ? strlen(header) : 0 };
+
+	return guard_accepts(&t, type);
+}
+
+static void accept(void **state)
+{
+	static const char json[] = "application/json", plain[] = "text/plain";
+	static const char browser[] = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+	static const char scraper[] = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2";
+
+	(void)state;
+	assert_true(accepts(NULL, json));
+	assert_true(accepts("", json));
+	assert_true(accepts("*/*", json));
+	assert_true(accepts("Application/JSON", json));
+	assert_true(accepts("application/*", json));
+	assert_true(accepts("text/html , application/json ; q=0.1", json));
+	assert_true(accepts(browser, json));
+	assert_true(accepts(scraper, plain));
+	assert_false(accepts(scraper, json));
+	assert_false(accepts("text/html", json));
+	assert_false(accepts("application", json));
+	assert_false(accepts("application/jsonx", json));
+	assert_false(accepts("application/json;q=0", json));
+	assert_false(accepts("application/json;q=0.000, */*", json));
+	assert_true(accepts("application/*;q=0, application/json", json));
+	assert_false(accepts("application/json", plain));
+	assert_false(accepts(",,;", json));
+}
+
 static bool host(const struct guard_hosts *h, const char *name)
 {
 	return guard_hosts_allow(h, name, strlen(name));
@@ -257,7 +290,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(raw_heads), cmocka_unit_test(raw_end), cmocka_unit_test(first_chunk), cmocka_unit_test(walks), cmocka_unit_test(framing),
-		cmocka_unit_test(bodies), cmocka_unit_test(hosts),
+		cmocka_unit_test(bodies), cmocka_unit_test(accept), cmocka_unit_test(hosts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

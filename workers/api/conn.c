@@ -159,6 +159,9 @@ static void forget(struct conn *c)
 	struct service *s = c->loop->service;
 
 	look(c);
+	for (unsigned i = 0; i < c->loop->n_awaiting; i++)
+		if (c->loop->awaiting[i] == c)
+			c->loop->awaiting[i] = NULL;
 	unlink_conn(c);
 	if (c->loop->stopping && !c->loop->n_conns)
 		event_base_loopbreak(c->loop->base);    /* nobody to wait for */
@@ -214,6 +217,28 @@ void conn_phase(struct conn *c, enum conn_phase phase)
 	}
 	c->phase = phase;
 	c->deadline_ms = seconds ? c->loop->now_ms + seconds * 1000 : INT64_MAX;
+}
+
+void conn_await_body(struct conn *c)
+{
+	struct loop *l = c->loop;
+
+	if (l->n_awaiting == EG_AWAITING)
+		return;
+	c->awaits_body = true;
+	l->awaiting[l->n_awaiting++] = c;
+}
+
+void conn_hurry(struct loop *l)
+{
+	int on = 1;
+
+	for (unsigned i = 0; i < l->n_awaiting; i++) {
+		struct conn *c = l->awaiting[i];
+		if (c && c->awaits_body)
+			(void)setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+	}
+	l->n_awaiting = 0;
 }
 
 static enum metric cut_reason(const struct conn *c)

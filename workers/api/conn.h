@@ -33,6 +33,7 @@ struct conn {
 	enum conn_phase phase;
 	size_t seen_head;              /* CONN_PEEK: bytes of the head that are there */
 	bool at_end;                   /* the client had ended its side when last looked */
+	bool awaits_body;              /* its head was read in this wake-up, nothing of the body yet */
 	int64_t deadline_ms;
 	uint64_t seen_in, seen_out;    /* bytes counted so far */
 	struct sockaddr_storage peer;
@@ -52,6 +53,11 @@ void conn_accept_again(evutil_socket_t fd, short what, void *loop);
 void conn_notify(void *loop, struct MHD_Connection *c, void **context, enum MHD_ConnectionNotificationCode code);
 
 void conn_phase(struct conn *c, enum conn_phase phase);
+/* A head was read whose body comes; and, once the library has worked on what is
+ * there, tell those whose body did not come with it that their head has arrived: a
+ * client that writes both apart waits for that, and the kernel keeps it back for 40 ms. */
+void conn_await_body(struct conn *c);
+void conn_hurry(struct loop *l);
 /* Cut what is over its deadline; called every EG_TICK_MS. */
 void conn_watch(struct loop *l);
 /* Close connections without a request in work: all of them, or only idle ones. */

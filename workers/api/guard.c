@@ -224,6 +224,66 @@ enum err guard_body(struct guard *g, uint64_t limit_bytes)
 	return EG_E_OK;
 }
 
+/* ---- Accept */
+
+static struct text next_piece(struct text *rest, char end)
+{
+	const char *at = rest->at, *stop = memchr(at, end, rest->len);
+	size_t n = stop ? (size_t)(stop - at) : rest->len;
+
+	rest->at += stop ? n + 1 : n;
+	rest->len -= stop ? n + 1 : n;
+	for (; n && strchr(" \t", *at); at++, n--)
+		;
+	for (; n && strchr(" \t", at[n - 1]); n--)
+		;
+	return (struct text){ at, n };
+}
+
+/* How closely a media range fits: 0 not, 1 by both stars, 2 by its type, 3 wholly. */
+static int range_fit(struct text range, const char *type)
+{
+	size_t major = strcspn(type, "/") + 1;
+
+	if (same(range.at, range.len, "*/*"))
+		return 1;
+	if (range.len == major + 1 && range.at[major] == '*' && !strncasecmp(range.at, type, major))
+		return 2;
+	return same(range.at, range.len, type) ? 3 : 0;
+}
+
+/* "q=0", "q=0.000" */
+static bool no_weight(struct text parameter)
+{
+	if (parameter.len < 3 || strncasecmp(parameter.at, "q=0", 3))
+		return false;
+	for (size_t i = 3; i < parameter.len; i++)
+		if (parameter.at[i] != (i == 3 ? '.' : '0'))
+			return false;
+	return true;
+}
+
+bool guard_accepts(const struct text *accept, const char *type)
+{
+	struct text rest = *accept;
+	bool yes = !rest.at || !rest.len;
+	int best = 0;
+
+	while (rest.len) {
+		struct text part = next_piece(&rest, ',');
+		int fit = range_fit(next_piece(&part, ';'), type);
+		bool taken = true;
+
+		while (part.len)
+			taken &= !no_weight(next_piece(&part, ';'));
+		if (fit > best || (fit && fit == best && taken)) {
+			best = fit;
+			yes = taken;
+		}
+	}
+	return yes;
+}
+
 /* ---- Host */
 
 /* host without its port; false when it is malformed. */

@@ -44,6 +44,11 @@ enum err guard_end(struct guard *g) EG_MUST_USE;
  * route takes a body and one was announced. */
 enum err guard_body(struct guard *g, uint64_t limit_bytes) EG_MUST_USE;
 
+/* May an answer of this media type (without parameters) be sent to a client whose
+ * Accept header this is? The range that fits best decides, q=0 excludes (RFC 9110, 12.5.1).
+ * No header, or an empty one, takes everything. */
+bool guard_accepts(const struct text *accept, const char *type);
+
 /* A token of RFC 9110; no control characters but tabs. */
 bool guard_token(const char *at, size_t n);
 bool guard_printable(const char *at, size_t n);

@@ -259,6 +259,7 @@ static enum MHD_Result body_part(struct request *r, const char *data, size_t *n)
 	char *more;
 
 	*n = 0;
+	r->conn->awaits_body = false;
 	r->body_bytes += len;
 	if (r->body_bytes > limit)     /* chunked: too late to refuse it, so it is dropped for a while */
 		return r->body_bytes > limit + BODY_DROPPED ? MHD_NO : MHD_YES;
@@ -362,6 +363,17 @@ static enum err check_body(struct request *r, struct guard *g)
 	return r->incoming ? EG_E_OK : err_set(&g->fault, EG_E_OVERLOADED, NULL, NULL, "there is no memory for the body");
 }
 
+static enum err check_accept(struct request *r)
+{
+	bool text = r->route->flags & ROUTE_TEXT;
+	const char *type = text ? "text/plain" : "application/json";
+
+	if (guard_accepts(&r->header[HEADER_ACCEPT], type))
+		return EG_E_OK;
+	reply_error(r, EG_E_ACCEPT, "Accept", type, "this route answers with %s, which Accept excludes", type);
+	return EG_E_ACCEPT;
+}
+
 static const char *advice(const struct guard *g)
 {
 	return !strcmp(g->fault.field, "Host") ? "use a listening address, localhost, or a name listed in server.allowed_hosts" : NULL;
@@ -375,7 +387,7 @@ static enum MHD_Result head(struct request *r, const char *method, const char *v
 
 	if (check_head(r, &g, method, version) || check_target(r, &g))
 		return reject(r, &g.fault, advice(&g));
-	if (routes_find(r, method)) {
+	if (routes_find(r, method) || check_accept(r)) {
 		if (g.n_coding || g.content_length)
 			return answer(r);
 		r->phase = PHASE_READY;
@@ -384,8 +396,10 @@ static enum MHD_Result head(struct request *r, const char *method, const char *v
 	if (check_body(r, &g))
 		return reject(r, &g.fault, NULL);
 	r->phase = PHASE_BODY;
-	if (r->chunked || r->incoming)
+	if (r->chunked || r->incoming) {
 		conn_phase(r->conn, CONN_BODY);
+		conn_await_body(r->conn);
+	}
 	return MHD_YES;
 }
 

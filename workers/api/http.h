@@ -85,6 +85,7 @@ enum route_flags {
 	ROUTE_BODY = 1,                /* takes a JSON body: media type is checked; may be empty (length 0) */
 	ROUTE_PUBLIC = 2,              /* needs no key */
 	ROUTE_EARLY = 4,               /* served before the store is there (never touches it) */
+	ROUTE_TEXT = 8,                /* answers text/plain; all others JSON */
 };
 
 struct route {

@@ -80,6 +80,7 @@ void loop_serve(struct loop *l)
 	read_clock(l);
 	if (MHD_run(l->daemon) != MHD_YES)
 		LOG_ERROR("MHD_run failed: %s", strerror(errno));
+	conn_hurry(l);
 	if (MHD_get_timeout(l->daemon, &wait_ms) == MHD_YES) {
 		struct timeval t = { (time_t)(wait_ms / 1000), (suseconds_t)(wait_ms % 1000 * 1000) };
 		event_add(l->mhd_timer, &t);

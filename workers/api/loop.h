@@ -71,6 +71,8 @@ struct service {
  * connection, which its own records share: so somewhat more there. */
 enum { EG_HEAD_BYTES = 12 * 1024 };
 
+enum { EG_AWAITING = 64 };             /* more in one wake-up are as patient as the kernel */
+
 struct loop {
 	struct service *service;
 	unsigned number;
@@ -91,6 +93,8 @@ struct loop {
 	struct conn *conns;
 	unsigned n_conns;
 	struct conn *adding;           /* while MHD_add_connection runs */
+	struct conn *awaiting[EG_AWAITING]; /* heads read in this wake-up, see conn_await_body */
+	unsigned n_awaiting;
 	struct config_hold *hold;      /* this loop's reference to the configuration in force */
 	struct MHD_Response *alive, *alive_close;
 	struct worker_thread thread;   /* for handlers that run here */
