@@ -22,6 +22,7 @@
 #define EG_CONFIG_FILE "/etc/engram/engram.toml"
 #define EG_CONFIG_LINE_MAX 16384       /* bytes of a line without its end */
 #define EG_CONFIG_LIST_MAX 256         /* entries of a list */
+#define EG_CONFIG_THREADS_MAX 1040     /* that read the store, in one process */
 #define EG_CONFIG_MESSAGES_MAX 64
 
 /* ---- names of enumerated values: E(constant, "name as written") */

@@ -152,6 +152,20 @@ static void check_wal(struct config_loader *l)
 		SAY(wal_flush_interval_ms, CONFIG_NOTE, "wal.flush_interval_ms is not used with wal.sync_mode = \"immediate\"");
 }
 
+/* Each thread that reads the store has a slot on its process's desk. Workers share
+ * the first two pools, but a key that is in force after HUP must hold for any number of them. */
+static void check_threads(struct config_loader *l)
+{
+	const struct config *c = l->cfg;
+
+	if (c->thread_pools_recall_workers + c->thread_pools_store_workers + c->workers_event_threads > EG_CONFIG_THREADS_MAX)
+		SAY(thread_pools_recall_workers, CONFIG_ERROR, "thread_pools.recall_workers, thread_pools.store_workers and "
+		    "workers.event_threads come to more than %d threads", EG_CONFIG_THREADS_MAX);
+	if (c->thread_pools_consolidation_workers + c->thread_pools_background_workers > EG_CONFIG_THREADS_MAX)
+		SAY(thread_pools_background_workers, CONFIG_ERROR, "thread_pools.consolidation_workers and "
+		    "thread_pools.background_workers come to more than %d threads", EG_CONFIG_THREADS_MAX);
+}
+
 static void check_recall(struct config_loader *l)
 {
 	if (l->cfg->recall_lexical_weight == 0 && l->cfg->recall_vector_weight == 0)
@@ -198,6 +212,7 @@ void config_check(struct config_loader *l)
 	check_activation(l);
 	check_numa(l);
 	check_wal(l);
+	check_threads(l);
 	check_recall(l);
 	check_provider(l);
 	check_testing(l);

@@ -145,13 +145,13 @@ static void put_bool(char *text, size_t size, bool b)
 void config_machine_recall_workers(const struct config *cfg, char *text, size_t size)
 {
 	(void)cfg;
-	put_int(text, size, 2 * cores(), 1, 1024);
+	put_int(text, size, 2 * cores(), 1, 640);      /* with the next below EG_CONFIG_THREADS_MAX */
 }
 
 void config_machine_store_workers(const struct config *cfg, char *text, size_t size)
 {
 	(void)cfg;
-	put_int(text, size, cores() / 2, 2, 1024);
+	put_int(text, size, cores() / 2, 2, 256);
 }
 
 void config_machine_apply_threads(const struct config *cfg, char *text, size_t size)

@@ -88,7 +88,7 @@ subtest 'limits' => sub {
 	refused(remember({ content => 'a', memory_type => 'bogus' }), 400, 'memory_type');
 	refused(remember({ content => 'a', contnt => 'b' }), 400, 'content', 'an unknown field, with the nearest');
 	refused(remember('{"content":"a","metadata":' . '[' x 33 . ']' x 33 . '}'), 400, 'nested deeper', 'nested too deep, which is more than another type');
-	refused(remember({ content => 'a', expires_at => '2001-01-01T00:00:00Z' }), 400, 'expires_at');
+	refused(remember({ content => 'a', expires_at => $_ }), 400, 'expires_at') for '2001-01-01T00:00:00Z', '1970-01-01T00:00:00Z';
 	refused(remember({ content => 'a', link_threshold => 0.5 }), 501, 'link_threshold');
 	refused(remember({ content => 'a' }, 'X-Durability' => 'maybe'), 400, 'urability');
 	refused(remember({ content => 'a' }, 'Idempotency-Key' => 'k'), 501, 'Idempotency-Key');
@@ -171,6 +171,16 @@ subtest 'a batch of many entries' => sub {
 	my $a = $s->post("$base/batch", { memories => [map { { id => "big$_", content => "number $_ of many" } } 1 .. 10000] }, { 'X-Memory-Space' => 'big' });
 	is_deeply([$a->{status}, $a->{json}{stored}, $a->{json}{failed}], [200, 10000, 0], '10,000 memories') or diag substr($a->{content}, 0, 500);
 	is($s->get("$base?limit=1", { 'X-Memory-Space' => 'big' })->{json}{tier_counts}{total}, 10000, 'are listed at once');
+};
+
+subtest 'a memory that no ring of the writer holds' => sub {
+	my $small = Engram->start(settings => { 'wal.buffer_size_mb' => 1 });
+	my $large = join ' ', map { sprintf 'w%05d', $_ } 1 .. 14000;
+	my $a = $small->post("$base/batch", { memories => [{ id => 's1', content => 'one' }, { id => 's2', content => $large }, { id => 's3', content => 'three' }] });
+	is($a->{status}, 200, 'status 200') or diag $a->{content};
+	is(join('', map { $_->{success} ? 1 : 0 } @{$a->{json}{results}}), '101', 'it alone is refused');
+	is($a->{json}{results}[1]{error}{code}, 'PAYLOAD_TOO_LARGE', '... as too large');
+	$small->stop_ok;
 };
 
 subtest 'expiry' => sub {

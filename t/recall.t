@@ -45,6 +45,19 @@ subtest 'the same question gives the same answer' => sub {
 		recall({ query => 'the deep dog', mode => 'hybrid' })->{json}{results}[0]{score}, 'hybrid is similarity without associations');
 };
 
+subtest 'what is not there yet is refused by name' => sub {
+	for ([profile => 'dialogue'], [mode => 'spreading'], [as_of => '2024-01-01T00:00:00Z'], [session => 'one']) {
+		my ($field, $value) = @$_;
+		my $a = recall({ query => 'dog', $field => $value });
+		is($a->{status}, 501, "$field $value: 501");
+		is($a->{json}{error}{field}, $field, '... naming it');
+	}
+	is(recall({ query => 'dog', profile => $_, mode => 'similarity' })->{status}, 200, "similarity with profile $_") for qw(facts dialogue);
+	my $a = recall({ embedding => [(0.5) x 1024] });
+	is($a->{status}, 409, 'a vector of a client beside those of the server: 409');
+	is($a->{json}{error}{field}, 'embedding', '... naming it');
+};
+
 subtest 'nothing to find' => sub {
 	my $a = $s->get("$base/search?query=xylophone");
 	is_deeply($a->{json}{memories}, [], 'search: empty');

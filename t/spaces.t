@@ -76,6 +76,7 @@ subtest 'a client vector turns a space to client' => sub {
 
 subtest 'delete' => sub {
 	remember('gone', { id => 'm', content => 'soon gone' });
+	is($s->request('DELETE', '/api/v1/spaces/gone', undef, { 'If-Match' => '1' })->{status}, 400, 'a condition that spaces do not have');
 	my $a = $s->delete('/api/v1/spaces/gone');
 	is_deeply([$a->{status}, $a->{json}{id}, $a->{json}{deleted}], [200, 'gone', JSON::PP::true], 'deleted') or diag $a->{content};
 	is($s->get("$base/m?space=gone")->{json}{error}{code}, 'SPACE_NOT_FOUND', 'gone');

@@ -295,9 +295,7 @@ static void start_pools(struct consolidator *c)
 	};
 	struct fault f;
 
-	if (beliefs.threads + background.threads > EG_EPOCHS_MAX)
-		log_fatal(EX_CONFIG, "thread_pools: %u threads in the consolidation process, at most %u are possible",
-		          beliefs.threads + background.threads, EG_EPOCHS_MAX);
+	EG_ASSERT(beliefs.threads + background.threads <= EG_EPOCHS_MAX);
 	c->beliefs = pool_new(&beliefs, &f);
 	c->background = c->beliefs ? pool_new(&background, &f) : NULL;
 	if (!c->background)

@@ -5,7 +5,10 @@
 #ifndef WORKERS_SETTINGS_H
 #define WORKERS_SETTINGS_H
 
+#include "common/config.h"
 #include "shm/heritage.h"
+
+_Static_assert(EG_CONFIG_THREADS_MAX <= EG_EPOCHS_MAX, "each thread of a valid configuration has an epoch slot");
 
 /* The new configuration when the master's generation is above *generation and
  * the file is valid, else NULL. Sets *generation, logs and counts. The caller

@@ -111,9 +111,7 @@ static void start_pools(struct worker *w)
 	};
 	struct fault f;
 
-	if (recall.threads + store.threads + w->service.n_loops > EG_EPOCHS_MAX)
-		log_fatal(EX_CONFIG, "thread_pools: %u threads in a worker process, at most %u are possible",
-		          recall.threads + store.threads, EG_EPOCHS_MAX - w->service.n_loops);
+	EG_ASSERT(recall.threads + store.threads + w->service.n_loops <= EG_EPOCHS_MAX);
 	w->pools[POOL_RECALL] = pool_new(&recall, &f);
 	w->pools[POOL_STORE] = w->pools[POOL_RECALL] ? pool_new(&store, &f) : NULL;
 	if (!w->pools[POOL_STORE])

@@ -283,6 +283,9 @@ static void cross_checks(void **state)
 	refuse("[server]\nlisten = [\"127.0.0.1:1\", \"10.0.0.1:1\"]\n", "a.toml:2: server.listen: \"10.0.0.1:1\" can be reached");
 	refuse("[server]\nlisten = \"localhost\"\n", "is no address");
 	refuse("[recall]\nlexical_weight = 0\nvector_weight = 0.0\n", "are both 0");
+	refuse("[thread_pools]\nrecall_workers = 1024\nstore_workers = 16\n", "a.toml:2: thread_pools.recall_workers");
+	config_free(load("[thread_pools]\nrecall_workers = 1024\nstore_workers = 15\n[workers]\nevent_threads = 1\n"));
+	refuse("[thread_pools]\nconsolidation_workers = 1024\nbackground_workers = 17\n", "come to more than 1040");
 	refuse("[security]\nauth_mode = \"api_key\"\n", "a.toml:2: security.auth_mode is not in force yet");
 	refuse("[embedding]\nprovider = \"http\"\n", "not in force yet");
 	refuse("[memory_spaces]\ndefault_space = \"No\"\n", "no name of a memory space");

@@ -2,7 +2,8 @@
  *
  * partial (the default): each memory stands or falls by itself. Bad ones are
  * answered one by one; the others go to the lane in as many entries as they
- * need, further ones when the earlier ones have been answered. Drafts are made
+ * need, further ones when the earlier ones have been answered. When the writer
+ * fails half way, what was stored is told, and what was not, with the reason. Drafts are made
  * entry by entry in an arena of their own, since the lane copies them: so a batch
  * of 10,000 memories with vectors needs the memory of one entry.
  *
@@ -40,6 +41,7 @@ struct batch {
 	bool all_durable;              /* as answered */
 	uint64_t lsn;
 	size_t stored;
+	enum err failed;               /* of an entry as a whole, in a partial batch */
 	/* what each ticket stands for */
 	struct { struct ticket ticket; size_t first, n; uint32_t *at; } entry[ENTRIES_MAX + 1];
 	unsigned n_entries;
@@ -256,7 +258,9 @@ static enum err push_entry(struct request *r, struct mind *m, struct batch *b, s
 	e = drafts ? fill(r, m, b, &tmp, drafts, max_ops, max_bytes, f) : no_memory(f);
 	if (!e && b->entry[b->n_entries].n) {
 		e = api_push(r, m, drafts, (unsigned)b->entry[b->n_entries].n, flags, f);
-		if (e) {
+		if (e == EG_E_TOO_LARGE && b->entry[b->n_entries].n == 1 && !b->atomic) {
+			e = refuse_item(r, b, b->entry[b->n_entries].at[0], f);
+		} else if (e) {
 			b->next = b->entry[b->n_entries].first;
 		} else {
 			b->entry[b->n_entries++].ticket = r->ticket[r->n_tickets - 1];
@@ -331,11 +335,13 @@ static enum err settle(struct request *r, struct batch *b, unsigned entry, struc
 	done = submit_poll(t, &whole, &lsn, &durable);
 	EG_ASSERT(done);
 	if (whole && !b->atomic)
-		return err_set(f, whole, NULL, NULL, "%s", err_text(whole));
+		b->failed = whole;
 	for (size_t k = 0; k < b->entry[entry].n; k++) {
 		size_t i = b->entry[entry].at[k];
 		struct outcome o = submit_outcome(t, (unsigned)k);
 
+		if (whole && !b->atomic)
+			o.err = whole;
 		if (o.err) {
 			e = api_refused(&o, f);
 			place(f, i);
@@ -350,6 +356,8 @@ static enum err settle(struct request *r, struct batch *b, unsigned entry, struc
 		b->items[i].stored = whole == EG_E_OK;
 		b->stored += whole == EG_E_OK;
 	}
+	if (whole && !b->atomic)
+		return EG_E_OK;
 	if (whole)
 		return err_set(f, whole, NULL, NULL, "%s", err_text(whole));
 	b->lsn = lsn > b->lsn ? lsn : b->lsn;
@@ -379,7 +387,12 @@ static enum verdict batch_finish(struct request *r, struct worker_thread *t)
 	for (unsigned i = 0; i < b->n_entries; i++)
 		if (settle(r, b, i, &f))
 			return reply_fault(r, &f, NULL);
-	if (push_all(r, &m, b, &why) && give_up(r, b, &why, &f))
+	b->n_entries = 0;
+	if (b->failed)
+		(void)err_set(&why, b->failed, NULL, NULL, "%s", err_text(b->failed));
+	if (b->failed && !b->stored)
+		return reply_fault(r, &why, NULL);
+	if ((b->failed || push_all(r, &m, b, &why)) && give_up(r, b, &why, &f))
 		return reply_fault(r, &f, NULL);
 	return b->n_entries ? WAITING : answer(r, &m, b);
 }

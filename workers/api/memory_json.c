@@ -99,7 +99,7 @@ enum err memory_take(const struct memory_body *in, struct arena *a, bool auto_li
 	out->confidence = in->confidence;
 	out->has_time = field_given(in, &memory_fields, "timestamp");
 	out->observed_us = in->timestamp;
-	out->expires_us = in->expires_at;
+	out->expires_us = field_given(in, &memory_fields, "expires_at") && !in->expires_at ? 1 : in->expires_at;  /* 0 means never */
 	out->pinned = in->pinned;
 	out->auto_link = field_given(in, &memory_fields, "auto_link") ? in->auto_link : auto_link;
 	return EG_E_OK;

@@ -151,6 +151,9 @@ static enum err later(const struct ask *a, const struct fields *t, struct fault 
 	if (a->mode >= EG_MODES)
 		return err_set(f, EG_E_LATER, "mode", NULL, "mode %s is not supported yet; use hybrid or similarity",
 		               mode_names[a->mode]);
+	if (a->profile != 0 && a->mode != EG_MODE_SIMILARITY)
+		return err_set(f, EG_E_LATER, "profile", NULL, "profile %s is not supported yet but in mode similarity, which no profile changes",
+		               profile_names[a->profile]);
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (field_given(a, t, names[i]))
 			return err_set(f, EG_E_LATER, names[i], NULL, "%s is not supported yet", names[i]);

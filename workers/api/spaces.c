@@ -123,6 +123,15 @@ static enum verdict create_finish(struct request *r, struct worker_thread *t)
 	return reply_json(r, o.op.created ? 201 : 200);
 }
 
+static enum err conditions(const struct request *r, struct api_conditions *c, struct fault *f)
+{
+	enum err e = api_conditions(r, c, f);
+
+	if (e == EG_E_OK && c->expect_version)
+		return err_set(f, EG_E_REQUEST, "If-Match", NULL, "If-Match does not go with spaces");
+	return e;
+}
+
 static enum err create_prepare(struct request *r, const struct mind *m, struct browse_settings *in,
                                struct draft *d, unsigned *flags, struct fault *f)
 {
@@ -132,12 +141,10 @@ static enum err create_prepare(struct request *r, const struct mind *m, struct b
 	struct space_body body;
 	enum err e;
 
-	if ((e = request_query_check(r, no_names, f)) || (e = api_conditions(r, &c, f)) ||
+	if ((e = request_query_check(r, no_names, f)) || (e = conditions(r, &c, f)) ||
 	    (e = fields_parse(r->body, r->body_bytes, &space_fields, &body, &r->arena, f)) ||
 	    (e = take_settings(&body, in, f)))
 		return e;
-	if (c.expect_version)
-		return err_set(f, EG_E_REQUEST, "If-Match", NULL, "If-Match does not go with spaces");
 	if (spaces >= (uint64_t)m->config->limits_spaces && !space_find(m->store, in->id.at, in->id.len))
 		return err_set(f, EG_E_QUOTA, "limits.spaces", NULL, "there are %llu memory spaces already",
 		               (unsigned long long)spaces);
@@ -263,7 +270,7 @@ enum verdict spaces_delete(struct request *r, struct worker_thread *t)
 	struct draft d;
 	struct fault f;
 
-	if (path_space(r, &m, &sp, &f) || api_conditions(r, &c, &f))
+	if (path_space(r, &m, &sp, &f) || conditions(r, &c, &f))
 		return reply_fault(r, &f, NULL);
 	forget_space((struct str){ sp->id, strlen(sp->id) }, &d);
 	if (api_push(r, &m, &d, 1, c.durable ? EG_SUBMIT_DURABLE : 0, &f))

@@ -79,6 +79,9 @@ enum err cue_prepare(struct cue *c, struct mind *m, struct arena *a, const struc
 	if (dim && c->dim != dim)
 		return err_set(f, EG_E_DIMENSION, "embedding", NULL,
 		               "embedding has %u numbers, this space's vectors have %u", c->dim, dim);
+	if (dim && space_source(sp) == EG_SOURCE_BUILTIN)
+		return err_set(f, EG_E_EMBEDDER, "embedding", NULL, "this space's vectors are made by the server: no other "
+		               "vector can be compared with them; give the text as query");
 	if (!vec_normalise(c->vector, c->dim))
 		return err_set(f, EG_E_INPUT, "embedding", NULL, "embedding is zero: it has no direction");
 	return EG_E_OK;

@@ -25,7 +25,8 @@ struct cue {
 
 /* Check against the space and make the terms. EG_E_DIMENSION naming
  * `embedding` when the vector has another length than the space's; EG_E_INPUT
- * when it is zero. A vector for a space that has none stays unused. */
+ * when it is zero; EG_E_EMBEDDER when the space's vectors are built-in ones. A
+ * vector for a space that has none stays unused. */
 enum err cue_prepare(struct cue *c, struct mind *m, struct arena *a, const struct space *sp,
                      struct fault *f) EG_MUST_USE;
 
