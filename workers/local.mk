@@ -24,6 +24,7 @@ libapi_a_SOURCES = \
 	workers/api/http.h workers/api/http_flow.h workers/api/http.c \
 	workers/api/routes.h workers/api/routes.def workers/api/routes.c \
 	workers/api/loop.h workers/api/loop.c workers/api/conn.h workers/api/conn.c \
+	workers/api/ip_table.h workers/api/ip_table.c \
 	workers/api/rawhead.h workers/api/rawhead.c workers/api/guard.h workers/api/guard.c workers/api/target.h workers/api/target.c \
 	workers/api/request.c workers/api/reply.c workers/api/wait.h workers/api/wait.c \
 	workers/api/access.h workers/api/access.c \

@@ -27,6 +27,7 @@
 #include "shm/metrics.h"
 #include "workers/api/access.h"
 #include "workers/api/conn.h"
+#include "workers/api/ip_table.h"
 #include "workers/api/loop.h"
 #include "workers/mind/embed.h"
 #include "workers/mind/scratch.h"

@@ -40,12 +40,6 @@ struct conn {
 	socklen_t peer_len;
 };
 
-struct ip_table *ip_table_new(void);   /* NULL: no memory */
-void ip_table_free(struct ip_table *t);
-/* Count one more connection of this address; false when it has limit already. */
-bool ip_table_add(struct ip_table *t, const struct sockaddr_storage *peer, unsigned limit);
-void ip_table_remove(struct ip_table *t, const struct sockaddr_storage *peer);
-
 /* libevent: a listening socket is readable; a listener may be tried again. */
 void conn_accept(evutil_socket_t fd, short what, void *loop);
 void conn_accept_again(evutil_socket_t fd, short what, void *loop);
