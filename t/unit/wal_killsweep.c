@@ -293,6 +293,12 @@ static void step(struct sweep *s, enum fault_point p)
 	count(s);
 	s->not_passed += atomic_load(&fault_page->slots[0].fired) == 0;
 	disarm();
+	/* The second of a pair may have struck since. */
+	for (unsigned i = 0; i < 2; i++)
+		while (s->f.wal > 0 && atomic_load(&fault_page->slots[i].pid) == s->f.wal && !wal_gone(s))
+			usleep(50);
+	if (s->f.wal <= 0)
+		start_wal(s);
 	settle(s);
 	check(s);
 	if (++s->age % 40 == 0) {
