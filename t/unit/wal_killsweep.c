@@ -346,7 +346,7 @@ static void run(struct sweep *s, uint64_t n)
 {
 	while (s->kills < n && history_wrong(s->h) == 0)
 		for (unsigned i = 0; i < FAULT_POINTS && s->kills < n && history_wrong(s->h) == 0; i++) {
-			enum fault_point p = (enum fault_point)((i * 31u + s->seed) % FAULT_POINTS);
+			enum fault_point p = (enum fault_point)((i * 1009u + s->seed) % FAULT_POINTS);
 
 			if (!ours(p))
 				continue;
