@@ -154,6 +154,7 @@ int family_stop_wal(struct wal_family *f, int number)
 {
 	int status;
 
+	EG_ASSERT(f->wal > 0);             /* kill(-1) would be for everybody */
 	kill(f->wal, number);
 	EG_ASSERT(waitpid(f->wal, &status, 0) == f->wal);
 	f->wal = -1;

@@ -96,6 +96,7 @@ static void start_sender(struct sweep *s)
 
 static void bury_sender(struct sweep *s, bool kill_it)
 {
+	EG_ASSERT(s->sender > 0);          /* kill(-1) would be for everybody */
 	if (kill_it)
 		kill(s->sender, SIGKILL);
 	(void)family_reap(&s->f, SENDER, s->sender);
