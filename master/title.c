@@ -11,23 +11,29 @@
 static char *area;
 static size_t area_bytes;
 
+/* The texts of the moved environment, in one piece: who unsets a variable drops the
+ * pointer to it, not the text. Kept for the life of the process. */
+static char *environ_texts;
+
 /* Copies the environment, and says whether it all went well: a title is not worth
  * an environment with holes. */
 static bool environ_move(void)
 {
-	size_t n = 0;
-	char **copy;
+	size_t n = 0, bytes = 1;
+	char **copy, *to;
 
-	while (environ[n] != NULL)
-		n++;
+	for (; environ[n] != NULL; n++)
+		bytes += strlen(environ[n]) + 1;
 	copy = calloc(n + 1, sizeof *copy);
-	for (size_t i = 0; copy != NULL && i < n; i++) {
-		copy[i] = strdup(environ[i]);
-		if (copy[i] == NULL)
-			return false;
-	}
-	if (copy == NULL)
+	to = environ_texts = malloc(bytes);
+	if (copy == NULL || to == NULL) {
+		free(copy);
 		return false;
+	}
+	for (size_t i = 0; i < n; i++) {
+		copy[i] = to;
+		to = stpcpy(to, environ[i]) + 1;
+	}
 	environ = copy;
 	return true;
 }

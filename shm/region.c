@@ -49,6 +49,7 @@ static enum err map(struct region *r, int fd, int protection, struct fault *f)
 
 static enum err open_map(struct region *r, const char *name, size_t reserved, int flags, struct fault *f)
 {
+	struct stat st;
 	enum err e;
 	int fd;
 
@@ -60,7 +61,12 @@ static enum err open_map(struct region *r, const char *name, size_t reserved, in
 	if (fd < 0)
 		return err_set(f, errno == ENOENT ? EG_E_WRITER : EG_E_INTERNAL, NULL, NULL,
 		               "%s: %s", name, strerror(errno));
-	e = map(r, fd, r->writable ? PROT_READ | PROT_WRITE : PROT_READ, f);
+	/* The root's length is fixed, not published: whoever comes between its creation
+	 * and its first page would meet SIGBUS. */
+	if ((flags & O_CREAT) == 0 && (fstat(fd, &st) != 0 || (uint64_t)st.st_size < region_grown(r)))
+		e = err_set(f, EG_E_WRITER, NULL, NULL, "%s is still being made", name);
+	else
+		e = map(r, fd, r->writable ? PROT_READ | PROT_WRITE : PROT_READ, f);
 	close(fd);
 	return e;
 }
