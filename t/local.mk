@@ -84,6 +84,7 @@ IMPORT_TEXTS = $(abs_top_srcdir)/../shared/data/ann/use512.base.txt
 check-import: all-am check-tools
 	@export ENGRAM_IMPORT=full ENGRAM_IMPORT_TEXTS='$(IMPORT_TEXTS)'; \
 	list='t/import.t'; $(RUN_TESTS)
+check-import: TEST_SECONDS = 7200
 
 .PHONY: check-import
 TFILES += t/client.t t/import.t
@@ -118,6 +119,7 @@ t_engram_other_LDADD = $(engram_server_LDADD)
 TFILES += t/upgrade.t
 check-upgrade: all-am check-tools t/engram_other$(EXEEXT)
 	@n='$(N)'; export ENGRAM_UPGRADES="$${n:-100}"; list='t/upgrade.t'; $(RUN_TESTS)
+check-upgrade: TEST_SECONDS = 7200
 
 .PHONY: check-upgrade
 
@@ -191,12 +193,14 @@ TESTENV = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' \
 	TSAN_OPTIONS="abort_on_error=1:halt_on_error=1:$$TSAN_OPTIONS"
 
 # `make check T='t/house_size.t'` runs those alone; PROVEFLAGS=-v shows each test.
+# A test program that hangs is ended after TEST_SECONDS, and has failed then.
 T = $(UNIT) $(TFILES)
+TEST_SECONDS = 900
 RUN_TESTS = \
 	files=''; for f in $$list; do \
 		case $$f in *.t) files="$$files $(srcdir)/$$f";; *) files="$$files ./$$f";; esac; done; \
 	test -n "$$files" || { echo 'no tests'; exit 1; }; \
-	env $(TESTENV) $(PROVE) --timer --exec '' --formatter Tally $(PROVEFLAGS) $$files
+	env $(TESTENV) $(PROVE) --timer --exec 'timeout --foreground -k 30 $(TEST_SECONDS)' --formatter Tally $(PROVEFLAGS) $$files
 
 check-tools:
 	@test -n '$(PROVE)' || { echo 'prove is missing: apt-get install perl'; exit 1; }

@@ -453,6 +453,9 @@ sub cleanup {
 	File::Path::remove_tree($self->{dir}) if $self->{temporary} && !$ENV{ENGRAM_KEEP};
 }
 
+# A test file that is told to end does so by its END block.
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
+
 END {
 	if ($$ == $owner) {
 		my $failed = $? || !Test::More->builder->is_passing;
