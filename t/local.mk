@@ -237,3 +237,9 @@ killsweep: all-am t/unit/wal_killsweep
 	n='$(N)'; ./t/unit/wal_killsweep $${n:-5000} $(SEED)
 
 .PHONY: killsweep
+
+# Checkpoints: the files.
+UNIT += t/unit/wal_checkpoint
+t_unit_wal_checkpoint_SOURCES = t/unit/wal_checkpoint.c
+t_unit_wal_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_checkpoint_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)

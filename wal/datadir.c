@@ -12,21 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/crc32c.h"
 #include "common/fault.h"
 #include "common/io.h"
-
-#define EG_SUPERBLOCK_MAGIC UINT64_C(0x4b4c425245505553)   /* "SUPERBLK" */
-#define EG_SUPERBLOCK_FORMAT 1u
-#define EG_SUPERBLOCK_BYTES 4096u
-
-struct superblock {
-	uint64_t magic;
-	uint32_t format, timeline;
-	uint8_t uuid[16];
-	uint32_t stores;
-	uint32_t crc;                  /* CRC-32C of all before */
-};
+#include "common/log.h"
 
 static enum err failed(struct fault *f, const char *path, const char *what, int error)
 {
@@ -35,14 +23,14 @@ static enum err failed(struct fault *f, const char *path, const char *what, int 
 	return err_set(f, e, NULL, NULL, "%s/%s: %s", path, what, strerror(error));
 }
 
-static enum err open_folder(struct datadir *d, const char *name, int *fd, struct fault *f)
+static enum err open_folder(struct datadir *d, const char *name, bool make, int *fd, struct fault *f)
 {
-	if (mkdirat(d->fd, name, 0700) == 0) {
+	if (make && mkdirat(d->fd, name, 0700) == 0) {
 		int error = FAULT_IO(DATADIR_FOLDER_SYNC, io_sync_dir(d->fd));
 
 		if (error != 0)
 			return failed(f, d->path, name, error);
-	} else if (errno != EEXIST) {
+	} else if (make && errno != EEXIST) {
 		return failed(f, d->path, name, errno);
 	}
 	*fd = FAULT_FD(DATADIR_FOLDER_OPEN, io_open(d->fd, name, O_RDONLY | O_DIRECTORY));
@@ -64,90 +52,103 @@ static enum err sweep_tmp(struct datadir *d, struct fault *f)
 	return error == 0 ? EG_E_OK : failed(f, d->path, "tmp", error);
 }
 
-static enum err superblock_make(struct datadir *d, uint32_t stores, struct fault *f)
+/* The first words of its life; nobody can have it open yet. */
+static enum err make_identity(struct datadir *d, uint32_t stores, struct fault *f)
 {
-	uint8_t block[EG_SUPERBLOCK_BYTES] = { 0 };
-	struct superblock s = { EG_SUPERBLOCK_MAGIC, EG_SUPERBLOCK_FORMAT, 1, { 0 }, stores, 0 };
-	int fd, error;
+	uint8_t uuid[16];
+	enum err e;
 
-	if (getrandom(s.uuid, sizeof s.uuid, 0) != (ssize_t)sizeof s.uuid)
+	if (getrandom(uuid, sizeof uuid, 0) != (ssize_t)sizeof uuid)
 		return failed(f, d->path, "uuid", errno);
-	s.crc = crc32c(0, &s, offsetof(struct superblock, crc));
-	memcpy(block, &s, sizeof s);
-	fd = FAULT_FD(SUPERBLOCK_CREATE, io_open(d->tmp_fd, "SUPERBLOCK", O_RDWR | O_CREAT | O_TRUNC));
-	error = fd < 0 ? -fd : FAULT_IO(SUPERBLOCK_WRITE, io_write_at(fd, block, sizeof block, 0));
-	if (error == 0)
-		error = FAULT_IO(SUPERBLOCK_SYNC, io_sync(fd));
-	if (fd >= 0)
-		close(fd);
-	if (error == 0)
-		error = FAULT_IO(SUPERBLOCK_RENAME, io_rename(d->tmp_fd, "SUPERBLOCK", d->fd, "SUPERBLOCK"));
-	if (error == 0)
-		error = FAULT_IO(SUPERBLOCK_DIR_SYNC, io_sync_dir(d->fd));
-	if (error != 0)
-		return failed(f, d->path, "SUPERBLOCK", error);
-	d->created = true;
-	memcpy(d->uuid, s.uuid, sizeof d->uuid);
-	d->timeline = s.timeline;
-	d->stores = stores;
-	return EG_E_OK;
+	e = superblock_make(d->fd, d->tmp_fd, uuid, stores, f);
+	d->created = e == EG_E_OK;
+	return e == EG_E_OK ? superblock_read(d->fd, &d->super, f) : e;
 }
 
-static enum err superblock_read(struct datadir *d, int fd, struct fault *f)
+/* Both blocks in this build's format, so that an older build refuses what it does not know
+ * instead of reading half of it. A damaged block is made good in passing. */
+static enum err renew(struct datadir *d, struct fault *f)
 {
-	struct superblock s;
+	enum err e = EG_E_OK;
 
-	if (FAULT_READ(SUPERBLOCK_READ, io_read_at(fd, &s, sizeof s, 0)) != (ssize_t)sizeof s
-	    || s.magic != EG_SUPERBLOCK_MAGIC
-	    || s.crc != crc32c(0, &s, offsetof(struct superblock, crc)))
-		return err_set(f, EG_E_VALIDATION, NULL, NULL, "%s/SUPERBLOCK is damaged", d->path);
-	if (s.format != EG_SUPERBLOCK_FORMAT)
-		return err_set(f, EG_E_VALIDATION, NULL, NULL, "%s/SUPERBLOCK has format %u, this build reads %u",
-		               d->path, s.format, EG_SUPERBLOCK_FORMAT);
-	memcpy(d->uuid, s.uuid, sizeof d->uuid);
-	d->timeline = s.timeline;
-	d->stores = s.stores;
-	return EG_E_OK;
+	if (d->super.damaged)
+		LOG_WARN("SUPERBLOCK: one block is damaged; the other one serves, and is written twice");
+	else
+		LOG_INFO("SUPERBLOCK: format %u is written anew as %u", d->super.now.format, EG_SUPERBLOCK_FORMAT);
+	for (unsigned i = 0; i < 2 && e == EG_E_OK; i++)
+		e = superblock_write(d->fd, &d->super.now, f);
+	FAULT(SUPERBLOCK_RENEWED);
+	return e == EG_E_OK ? superblock_read(d->fd, &d->super, f) : e;
+}
+
+static enum err begin(struct datadir *d, const char *path, struct fault *f)
+{
+	memset(d, 0, sizeof *d);
+	d->wal_fd = d->spare_fd = d->tmp_fd = d->checkpoints_fd = -1;
+	snprintf(d->path, sizeof d->path, "%s", path);
+	d->fd = FAULT_FD(DATADIR_OPEN, io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
+	return d->fd >= 0 ? EG_E_OK : failed(f, path, "", -d->fd);
+}
+
+static enum err end(struct datadir *d, enum err e)
+{
+	memcpy(d->uuid, d->super.now.uuid, sizeof d->uuid);
+	d->timeline = d->super.now.timeline;
+	d->stores = d->super.now.stores;
+	return e;
+}
+
+static const struct { const char *name; size_t fd; } folders[] = {
+	{ "wal", offsetof(struct datadir, wal_fd) }, { "spare", offsetof(struct datadir, spare_fd) },
+	{ "tmp", offsetof(struct datadir, tmp_fd) }, { "checkpoints", offsetof(struct datadir, checkpoints_fd) },
+};
+
+static enum err open_folders(struct datadir *d, bool make, struct fault *f)
+{
+	enum err e = EG_E_OK;
+
+	for (unsigned i = 0; i < sizeof folders / sizeof folders[0] && e == EG_E_OK; i++)
+		e = open_folder(d, folders[i].name, make, (int *)(void *)((uint8_t *)d + folders[i].fd), f);
+	return e;
 }
 
 enum err datadir_open(struct datadir *d, const char *path, uint32_t stores, struct fault *f)
 {
-	enum err e;
-	int fd;
+	enum err e = begin(d, path, f);
 
-	memset(d, 0, sizeof *d);
-	d->wal_fd = d->spare_fd = d->tmp_fd = -1;
-	snprintf(d->path, sizeof d->path, "%s", path);
-	d->fd = FAULT_FD(DATADIR_OPEN, io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
-	if (d->fd < 0)
-		return failed(f, path, "", -d->fd);
-	e = open_folder(d, "wal", &d->wal_fd, f);
 	if (e == EG_E_OK)
-		e = open_folder(d, "spare", &d->spare_fd, f);
-	if (e == EG_E_OK)
-		e = open_folder(d, "tmp", &d->tmp_fd, f);
+		e = open_folders(d, true, f);
 	if (e == EG_E_OK)
 		e = sweep_tmp(d, f);
 	if (e != EG_E_OK)
 		return e;
-	fd = FAULT_FD(SUPERBLOCK_OPEN, io_open(d->fd, "SUPERBLOCK", O_RDONLY));
-	if (fd == -ENOENT)
-		return superblock_make(d, stores, f);
-	if (fd < 0)
-		return failed(f, path, "SUPERBLOCK", -fd);
-	e = superblock_read(d, fd, f);
-	close(fd);
-	return e;
+	e = superblock_read(d->fd, &d->super, f);
+	if (e == EG_E_NOT_FOUND)
+		e = make_identity(d, stores, f);
+	else if (e == EG_E_OK && (d->super.damaged || d->super.now.format != EG_SUPERBLOCK_FORMAT))
+		e = renew(d, f);
+	return end(d, e);
+}
+
+enum err datadir_attach(struct datadir *d, const char *path, struct fault *f)
+{
+	enum err e = begin(d, path, f);
+
+	if (e == EG_E_OK)
+		e = open_folders(d, false, f);
+	if (e == EG_E_OK)
+		e = superblock_read(d->fd, &d->super, f);
+	return end(d, e);
 }
 
 void datadir_close(struct datadir *d)
 {
-	const int fds[] = { d->tmp_fd, d->spare_fd, d->wal_fd, d->fd };
+	const int fds[] = { d->checkpoints_fd, d->tmp_fd, d->spare_fd, d->wal_fd, d->fd };
 
 	for (unsigned i = 0; i < sizeof fds / sizeof fds[0]; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	d->fd = d->wal_fd = d->spare_fd = d->tmp_fd = -1;
+	d->fd = d->wal_fd = d->spare_fd = d->tmp_fd = d->checkpoints_fd = -1;
 }
 
 void datadir_segment_name(char out[32], uint64_t start_lsn)

@@ -1,7 +1,8 @@
 /* The data directory: its folders, and the identity that everything in it bears.
  *
- *   SUPERBLOCK   4 KiB: magic, format, uuid, timeline, number of stores, CRC
+ *   SUPERBLOCK   identity, and the checkpoints in force (superblock.h)
  *   wal/         <start LSN, 16 hex digits>.log
+ *   checkpoints/ <id, 16 hex digits>.ckpt (checkpoint.h)
  *   spare/       segments made ahead
  *   tmp/         half-made files; the only folder that is swept at start
  *
@@ -13,19 +14,23 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "wal/superblock.h"
 
 struct datadir {
-	int fd, wal_fd, spare_fd, tmp_fd;
+	int fd, wal_fd, spare_fd, tmp_fd, checkpoints_fd;
 	char path[4096 - 64];
 	uint8_t uuid[16];
 	uint32_t timeline, stores;
 	bool created;                  /* made by this datadir_open */
+	struct superblocks super;      /* as read at open; whoever writes it keeps `now` up to date */
 };
 
 /* Open, making what is missing. stores is used when the directory is new, else
  * what it was made with stands. EG_E_VALIDATION when the SUPERBLOCK is damaged or
- * of a newer format. */
+ * of a newer format; an older one is written anew. The wal process alone. */
 enum err datadir_open(struct datadir *d, const char *path, uint32_t stores, struct fault *f) EG_MUST_USE;
+/* Open what is there: nothing is made, swept or written. */
+enum err datadir_attach(struct datadir *d, const char *path, struct fault *f) EG_MUST_USE;
 void datadir_close(struct datadir *d);
 
 /* Start LSNs of the segments in wal/, sorted; the caller frees the array. */

@@ -2,7 +2,8 @@
 noinst_LIBRARIES += libwal.a
 libwal_a_SOURCES = \
 	wal/record.def wal/lane.h wal/submit.h wal/submit.c \
-	wal/segment.h wal/segment.c wal/datadir.h wal/datadir.c \
+	wal/segment.h wal/segment.c wal/superblock.h wal/superblock.c wal/datadir.h wal/datadir.c \
+	wal/extent.def wal/checkpoint.h wal/checkpoint.c wal/checkpoint_out.c \
 	wal/spares.h wal/spares.c wal/append.h wal/append.c wal/rescue.c \
 	wal/spacemsg.h wal/spacemsg.c wal/overlay.h wal/overlay.c \
 	wal/twins.h wal/twins.c wal/logged.h wal/logged.c \
