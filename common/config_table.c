@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/nearest.h"
+
 #define NOW CONFIG_NOW
 #define LATER CONFIG_LATER
 #define GUARD CONFIG_GUARD
@@ -74,28 +76,9 @@ bool config_section_known(const char *section)
 
 #define NAME_MAX_BYTES 64
 
-/* Edits that turn a into b: insert, delete, replace (Wagner and Fischer 1974, one row kept). */
 static unsigned distance(const char *a, const char *b)
 {
-	unsigned row[NAME_MAX_BYTES + 1];
-	size_t n = strnlen(b, NAME_MAX_BYTES), m = strnlen(a, NAME_MAX_BYTES);
-
-	for (size_t j = 0; j <= n; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 1; i <= m; i++) {
-		unsigned before = row[0];
-		row[0] = (unsigned)i;
-		for (size_t j = 1; j <= n; j++) {
-			unsigned best = before + (a[i - 1] != b[j - 1]);
-			before = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[n];
+	return nearest_distance(a, strlen(a), b, strlen(b));
 }
 
 const char *config_nearest_key(const char *section, const char *key)

@@ -1,11 +1,13 @@
 /* Admission of entries and operations, see the header; spaces are in admit_space.c. */
 #include "wal/admit.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/vec.h"
 #include "shm/ids_write.h"
 #include "shm/metrics.h"
 #include "wal/admit_parts.h"
@@ -88,6 +90,9 @@ static enum err check_op(const struct admit *a, struct op *op)
 	/* What an index or a sum is made of; senders check all of it before. */
 	if (op->head.memory_type >= EG_TYPES || !(op->head.confidence >= 0 && op->head.confidence <= 1)
 	    || op->head.raw_bytes > INT32_MAX)
+		return EG_E_REQUEST;
+	/* One number that is none would make every score of its memory one. */
+	if (op->head.dim > 0 && !isfinite(vec_norm((const float *)(const void *)op->payload, op->head.dim)))
 		return EG_E_REQUEST;
 	if (op->head.bytes + 4 * EG_BLOCK > a->segment_bytes / 2)
 		return EG_E_TOO_LARGE;

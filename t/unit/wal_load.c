@@ -4,42 +4,12 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "common/hash.h"
-#include "shm/node.h"
-#include "shm/slot.h"
-
-/* The writer from outside: changes go in through a lane, the store shows them,
- * and nothing that was acknowledged is lost when processes are killed. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/hash.h"
-#include "common/log.h"
-#include "shm/epoch.h"
 #include "shm/node.h"
 #include "shm/slot.h"
-#include "t/unit/wal_family.h"
-#include "wal/submit.h"
-
-#define LOAD_DIM 24u
-
-
-
 
 void load_draft(struct draft *d, struct load_parts *p, unsigned key, unsigned version)
 {
@@ -72,9 +42,14 @@ void load_draft(struct draft *d, struct load_parts *p, unsigned key, unsigned ve
 void load_await(struct desks *d, struct ticket *t, enum err *err, uint64_t *lsn)
 {
 	struct pollfd p = { .fd = d->bell[d->self], .events = POLLIN };
+	int64_t deadline = clock_mono_ns() + INT64_C(120000000000);
 	bool durable;
 
 	while (!submit_poll(t, err, lsn, &durable)) {
+		if (clock_mono_ns() > deadline) {
+			fprintf(stderr, "no answer from the writer in two minutes\n");
+			_exit(99);
+		}
 		(void)poll(&p, 1, 1000);
 		(void)desk_hush(d);
 	}

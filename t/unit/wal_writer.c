@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,8 +149,11 @@ static void test_refusals(void **state)
 }
 
 /* A bad operation in an atomic entry: nothing of it happens. */
+struct torn { unsigned dim; float number; enum err want; };
+
 static int torn_batch(struct wal_family *f, void *arg)
 {
+	const struct torn *torn = arg;
 	struct draft d[3];
 	struct load_parts p[3];
 	struct submit lane;
@@ -158,28 +162,30 @@ static int torn_batch(struct wal_family *f, void *arg)
 	enum err err;
 	uint64_t lsn;
 
-	(void)arg;
 	for (unsigned i = 0; i < 3; i++)
 		load_draft(&d[i], &p[i], 100 + i, 1);
-	d[2].head.dim = 3;
+	d[2].head.dim = (uint16_t)torn->dim;
+	p[2].vector[1] = torn->number;
 	draft_seal(&d[2]);
 	submit_init(&lane, &f->desks, 0);
 	if (submit_push(&lane, d, 3, EG_SUBMIT_ATOMIC, 1000, &t, &fault) != EG_E_OK)
 		return 40;
 	load_await(&f->desks, &t, &err, &lsn);
 	submit_forget(&t);
-	return err == EG_E_DIMENSION && lsn == 0 ? 0 : 41;
+	return err == torn->want && lsn == 0 ? 0 : 41;
 }
 
 static void test_atomic(void **state)
 {
+	struct torn torn[] = { { 3, 0, EG_E_DIMENSION }, { LOAD_DIM, NAN, EG_E_REQUEST }, { LOAD_DIM, INFINITY, EG_E_REQUEST } };
 	struct wal_family f;
 
 	(void)state;
 	family_open(&f, NULL, 0);
 	family_start_wal(&f);
 	LOAD_RUN(&f, 2, load_send, .first = 0, .n = 10, .version = 1);
-	assert_int_equal(load_status(family_child(&f, 2, torn_batch, NULL)), 0);
+	for (unsigned i = 0; i < sizeof torn / sizeof torn[0]; i++)
+		assert_int_equal(load_status(family_child(&f, 2, torn_batch, &torn[i])), 0);
 	LOAD_RUN(&f, 3, load_check, .first = 0, .n = 10, .version = 1);
 	family_close(&f);
 }

@@ -70,8 +70,8 @@ static void add_memory(struct buf *b, const struct service *s, bool attached)
 
 	if (attached)
 		store_pages(&s->store, &huge, &plain);
-	buf_printf(b, "\"memory\":{\"kind\":\"%s\",\"reattachable\":true,\"bytes_by_kind\":{\"huge\":%lu,\"plain\":%lu}}",
-	           huge ? "posix_shm_huge" : "posix_shm", huge, plain);
+	buf_printf(b, "\"memory\":{\"kind\":\"%s\",\"reattachable\":%s,\"bytes_by_kind\":{\"huge\":%lu,\"plain\":%lu}}",
+	           huge ? "posix_shm_huge" : "posix_shm", attached ? "true" : "false", huge, plain);
 }
 
 static void add_numa(struct buf *b, const struct config *c)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/nearest.h"
 #include "common/utf8.h"
 
 static int hex(char c)
@@ -136,36 +137,13 @@ enum err target_parse(struct target *t, char *raw, size_t len, struct fault *f)
 
 /* ---- near names */
 
-enum { NEAR_MAX = 128 };               /* bytes that are compared */
-
-/* Edits that turn a into b: insert, delete, replace (Wagner and Fischer 1974, one row kept). */
-static unsigned distance(const char *a, const char *b)
-{
-	unsigned row[NEAR_MAX + 1];
-	size_t n = strnlen(b, NEAR_MAX), m = strnlen(a, NEAR_MAX);
-
-	for (size_t j = 0; j <= n; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 1; i <= m; i++) {
-		unsigned corner = row[0];
-		row[0] = (unsigned)i;
-		for (size_t j = 1; j <= n; j++) {
-			unsigned best = corner + (a[i - 1] != b[j - 1]);
-			corner = row[j];
-			best = row[j] + 1 < best ? row[j] + 1 : best;
-			row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-		}
-	}
-	return row[n];
-}
-
 const char *target_nearest(const char *text, const char *const names[])
 {
 	const char *nearest = NULL;
 	unsigned least = ~0u;
 
 	for (; *names; names++) {
-		unsigned d = distance(text, *names);
+		unsigned d = nearest_distance(text, strlen(text), *names, strlen(*names));
 		if (d < least) {
 			least = d;
 			nearest = *names;
