@@ -223,7 +223,7 @@ UNIT += t/unit/wal_errors
 t_unit_wal_errors_SOURCES = t/unit/wal_errors.c t/unit/wal_family.c t/unit/wal_family.h
 t_unit_wal_errors_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_errors_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
-TFILES += t/damage.t
+TFILES += t/damage.t t/check.t
 
 # Fault points: kills and failing calls.
 check_PROGRAMS += t/unit/wal_killsweep

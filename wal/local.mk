@@ -12,7 +12,9 @@ libwal_a_SOURCES = \
 	wal/admit.h wal/admit_parts.h wal/admit.c wal/admit_space.c \
 	wal/scan.h wal/scan.c wal/replay.h wal/replay.c \
 	wal/recover.h wal/recover.c wal/upkeep.h wal/upkeep.c \
-	wal/writer.h wal/writer.c
+	wal/writer.h wal/writer.c \
+	wal/salvage.h wal/salvage.c \
+	wal/check.h wal/check.c wal/check_log.c wal/check_files.c wal/check_checkpoint.c
 nodist_libwal_a_SOURCES = wal/record.pb-c.c wal/record.pb-c.h
 EXTRA_DIST += wal/README.md wal/record.proto
 

@@ -23,7 +23,7 @@ void group_seal(struct group_header *g)
 	g->crc = crc32c(0, (const uint8_t *)g + 8, g->bytes - 8);
 }
 
-static bool header_valid(const struct segment_header *h)
+bool segment_header_valid(const struct segment_header *h)
 {
 	return h->magic == EG_SEGMENT_MAGIC && h->crc == crc32c(0, h, offsetof(struct segment_header, crc));
 }
@@ -45,8 +45,8 @@ enum err segment_open(struct segment_reader *s, const char *path, struct fault *
 		if (FAULT_READ(SEGMENT_HEADER_READ, io_read_at(s->fd, &copy[i], sizeof copy[i], i * EG_BLOCK))
 		    != sizeof copy[i])
 			memset(&copy[i], 0, sizeof copy[i]);
-	if (header_valid(&copy[0]) || header_valid(&copy[1])) {
-		s->header = header_valid(&copy[0]) ? copy[0] : copy[1];
+	if (segment_header_valid(&copy[0]) || segment_header_valid(&copy[1])) {
+		s->header = segment_header_valid(&copy[0]) ? copy[0] : copy[1];
 		s->offset = EG_SEGMENT_DATA;
 		s->prev_crc = s->header.prev_crc;
 		if (s->header.format == EG_SEGMENT_FORMAT)
@@ -109,6 +109,15 @@ static bool records_valid(const struct group_header *g)
 	return true;
 }
 
+const char *group_fault(const struct group_header *g, uint64_t room)
+{
+	if (g->bytes < EG_BLOCK || g->bytes % EG_BLOCK != 0 || g->bytes > room)
+		return "a group longer than the file";
+	if (g->crc != crc32c(0, (const uint8_t *)g + 8, g->bytes - 8))
+		return "a group whose checksum is wrong";
+	return records_valid(g) ? NULL : "a group with a malformed record";
+}
+
 /* Read the group at offset into s->group. Returns false with a reason; *blank
  * says that the first block is all zeros. */
 static bool read_group(struct segment_reader *s, uint64_t offset, bool *blank, const char **why)
@@ -130,11 +139,8 @@ static bool read_group(struct segment_reader *s, uint64_t offset, bool *blank, c
 	*why = "a group that is not whole";
 	if (FAULT_READ(GROUP_READ, io_read_at(s->fd, s->group, h.bytes, offset)) != (ssize_t)h.bytes)
 		return false;
-	*why = "a group whose checksum is wrong";
-	if (((struct group_header *)(void *)s->group)->crc != crc32c(0, s->group + 8, h.bytes - 8))
-		return false;
-	*why = "a group with a malformed record";
-	return records_valid((struct group_header *)(void *)s->group);
+	*why = group_fault((const struct group_header *)(const void *)s->group, h.bytes);
+	return *why == NULL;
 }
 
 const struct group_header *segment_next(struct segment_reader *s, enum err *why, struct fault *f)

@@ -87,6 +87,11 @@ const struct record *group_next(const struct group_header *g, const struct recor
  * witness says that `lsn` was durable? Then the place is rot, not a torn tail. */
 bool segment_has_witness(struct segment_reader *s, uint64_t lsn);
 
+bool segment_header_valid(const struct segment_header *h);
+/* What is wrong with a group in memory, of which `room` bytes may be looked at (at
+ * least one block): its length, CRC, records. NULL: nothing. */
+const char *group_fault(const struct group_header *g, uint64_t room);
+
 /* Finish a header or group before it is written. */
 void segment_seal_header(struct segment_header *h);
 void group_seal(struct group_header *g);
