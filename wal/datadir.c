@@ -84,7 +84,7 @@ static enum err renew(struct datadir *d, struct fault *f)
 static enum err begin(struct datadir *d, const char *path, struct fault *f)
 {
 	memset(d, 0, sizeof *d);
-	d->wal_fd = d->spare_fd = d->tmp_fd = d->checkpoints_fd = -1;
+	d->wal_fd = d->warm_fd = d->spare_fd = d->tmp_fd = d->checkpoints_fd = -1;
 	snprintf(d->path, sizeof d->path, "%s", path);
 	d->fd = FAULT_FD(DATADIR_OPEN, io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
 	return d->fd >= 0 ? EG_E_OK : failed(f, path, "", -d->fd);
@@ -99,7 +99,8 @@ static enum err end(struct datadir *d, enum err e)
 }
 
 static const struct { const char *name; size_t fd; } folders[] = {
-	{ "wal", offsetof(struct datadir, wal_fd) }, { "spare", offsetof(struct datadir, spare_fd) },
+	{ "wal", offsetof(struct datadir, wal_fd) }, { "warm", offsetof(struct datadir, warm_fd) },
+	{ "spare", offsetof(struct datadir, spare_fd) },
 	{ "tmp", offsetof(struct datadir, tmp_fd) }, { "checkpoints", offsetof(struct datadir, checkpoints_fd) },
 };
 
@@ -143,12 +144,12 @@ enum err datadir_attach(struct datadir *d, const char *path, struct fault *f)
 
 void datadir_close(struct datadir *d)
 {
-	const int fds[] = { d->checkpoints_fd, d->tmp_fd, d->spare_fd, d->wal_fd, d->fd };
+	const int fds[] = { d->checkpoints_fd, d->tmp_fd, d->spare_fd, d->warm_fd, d->wal_fd, d->fd };
 
 	for (unsigned i = 0; i < sizeof fds / sizeof fds[0]; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	d->fd = d->wal_fd = d->spare_fd = d->tmp_fd = d->checkpoints_fd = -1;
+	d->fd = d->wal_fd = d->warm_fd = d->spare_fd = d->tmp_fd = d->checkpoints_fd = -1;
 }
 
 void datadir_segment_name(char out[32], uint64_t start_lsn)
@@ -163,16 +164,31 @@ static int by_lsn(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-enum err datadir_segments(const struct datadir *d, uint64_t **start_lsns, unsigned *n, struct fault *f)
+bool datadir_segment_in_wal(const struct datadir *d, uint64_t start_lsn)
 {
-	DIR *dir = fdopendir(FAULT_FD(SEGMENTS_LIST, io_open(d->fd, "wal", O_RDONLY | O_DIRECTORY)));
-	struct dirent *entry;
-	unsigned cap = 0;
+	char name[32];
 
-	*start_lsns = NULL;
-	*n = 0;
+	datadir_segment_name(name, start_lsn);
+	return faccessat(d->wal_fd, name, F_OK, 0) == 0;
+}
+
+void datadir_segment_path(const struct datadir *d, char *out, uint64_t start_lsn)
+{
+	char name[32];
+
+	datadir_segment_name(name, start_lsn);
+	snprintf(out, 4200, "%s/%s/%s", d->path, datadir_segment_in_wal(d, start_lsn) ? "wal" : "warm", name);
+}
+
+struct lsns { uint64_t *at; unsigned n, cap; };
+
+static enum err list(const struct datadir *d, const char *folder, struct lsns *l, struct fault *f)
+{
+	DIR *dir = fdopendir(FAULT_FD(SEGMENTS_LIST, io_open(d->fd, folder, O_RDONLY | O_DIRECTORY)));
+	struct dirent *entry;
+
 	if (dir == NULL)
-		return failed(f, d->path, "wal", errno);
+		return failed(f, d->path, folder, errno);
 	while ((entry = readdir(dir)) != NULL) {
 		unsigned long long lsn;
 		char name[32];
@@ -182,15 +198,32 @@ enum err datadir_segments(const struct datadir *d, uint64_t **start_lsns, unsign
 		datadir_segment_name(name, lsn);
 		if (strcmp(name, entry->d_name) != 0)
 			continue;
-		if (*n == cap) {
-			cap = cap ? cap * 2 : 16;
-			*start_lsns = realloc(*start_lsns, cap * sizeof **start_lsns);
-			EG_ASSERT(*start_lsns != NULL);
+		if (l->n == l->cap) {
+			l->cap = l->cap ? l->cap * 2 : 16;
+			l->at = realloc(l->at, l->cap * sizeof *l->at);
+			EG_ASSERT(l->at != NULL);
 		}
-		(*start_lsns)[(*n)++] = lsn;
+		l->at[l->n++] = lsn;
 	}
 	closedir(dir);
-	if (*n > 0)
-		qsort(*start_lsns, *n, sizeof **start_lsns, by_lsn);
 	return EG_E_OK;
+}
+
+/* wal/ first: what is moved meanwhile is met in both, and never missed. */
+enum err datadir_segments(const struct datadir *d, uint64_t **start_lsns, unsigned *n, struct fault *f)
+{
+	struct lsns l = { 0 };
+	enum err e = list(d, "wal", &l, f);
+	unsigned k = 0;
+
+	if (e == EG_E_OK)
+		e = list(d, "warm", &l, f);
+	if (l.n > 0)
+		qsort(l.at, l.n, sizeof *l.at, by_lsn);
+	for (unsigned i = 0; i < l.n; i++)
+		if (k == 0 || l.at[k - 1] != l.at[i])
+			l.at[k++] = l.at[i];
+	*start_lsns = l.at;
+	*n = k;
+	return e;
 }

@@ -1,7 +1,8 @@
 /* The data directory: its folders, and the identity that everything in it bears.
  *
  *   SUPERBLOCK   identity, and the checkpoints in force (superblock.h)
- *   wal/         <start LSN, 16 hex digits>.log
+ *   wal/         <start LSN, 16 hex digits>.log: what a recovery may have to replay
+ *   warm/        the same files: below both checkpoints, with live memories in them
  *   checkpoints/ <id, 16 hex digits>.ckpt (checkpoint.h)
  *   spare/       segments made ahead
  *   tmp/         half-made files; the only folder that is swept at start
@@ -11,13 +12,14 @@
 #ifndef WAL_DATADIR_H
 #define WAL_DATADIR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/err.h"
 #include "wal/superblock.h"
 
 struct datadir {
-	int fd, wal_fd, spare_fd, tmp_fd, checkpoints_fd;
+	int fd, wal_fd, warm_fd, spare_fd, tmp_fd, checkpoints_fd;
 	char path[4096 - 64];
 	uint8_t uuid[16];
 	uint32_t timeline, stores;
@@ -33,8 +35,12 @@ enum err datadir_open(struct datadir *d, const char *path, uint32_t stores, stru
 enum err datadir_attach(struct datadir *d, const char *path, struct fault *f) EG_MUST_USE;
 void datadir_close(struct datadir *d);
 
-/* Start LSNs of the segments in wal/, sorted; the caller frees the array. */
+/* Start LSNs of the segments in wal/ and warm/, sorted, each once; the caller frees the array. */
 enum err datadir_segments(const struct datadir *d, uint64_t **start_lsns, unsigned *n, struct fault *f) EG_MUST_USE;
 void datadir_segment_name(char out[32], uint64_t start_lsn);
+/* Is it in wal/? A segment only ever goes from there to warm/: look again after an open failed. */
+bool datadir_segment_in_wal(const struct datadir *d, uint64_t start_lsn);
+/* Its path, wherever it lies. out: 4200 bytes. */
+void datadir_segment_path(const struct datadir *d, char *out, uint64_t start_lsn);
 
 #endif

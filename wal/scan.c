@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/log.h"
 
@@ -148,12 +149,11 @@ static enum err walk_segment(struct walk *w, struct segment_reader *s, uint64_t 
 
 static enum err walk_file(struct walk *w, uint64_t start, uint64_t next_start)
 {
-	char name[32], path[4200];
+	char path[4200];
 	struct segment_reader s;
 	enum err e;
 
-	datadir_segment_name(name, start);
-	snprintf(path, sizeof path, "%s/wal/%s", w->dir->path, name);
+	datadir_segment_path(w->dir, path, start);
 	e = segment_open(&s, path, w->f);
 	if (e != EG_E_OK)
 		return e;
@@ -163,6 +163,16 @@ static enum err walk_file(struct walk *w, uint64_t start, uint64_t next_start)
 		e = walk_segment(w, &s, next_start);
 	segment_close(&s);
 	return e;
+}
+
+/* A segment that is not read: it was cut to its used length when it was full. */
+static uint64_t file_bytes(const struct datadir *d, uint64_t start)
+{
+	char path[4200];
+	struct stat st;
+
+	datadir_segment_path(d, path, start);
+	return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg,
@@ -177,11 +187,13 @@ enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg
 	if (e == EG_E_OK && n > 0 && starts[0] > from)
 		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "the log begins at LSN %llu, but %llu is needed",
 		            (unsigned long long)starts[0], (unsigned long long)from);
-	s->segments = n;
 	for (unsigned i = 0; i < n && e == EG_E_OK; i++) {
+		s->segments += datadir_segment_in_wal(d, starts[i]);
 		/* What lies wholly before `from` is not read, but for the last one. */
-		if (i + 1 < n && starts[i + 1] <= from)
+		if (i + 1 < n && starts[i + 1] <= from) {
+			s->log_bytes += file_bytes(d, starts[i]);
 			continue;
+		}
 		e = walk_file(&w, starts[i], i + 1 < n ? starts[i + 1] : UINT64_MAX);
 	}
 	free(starts);

@@ -21,7 +21,7 @@ struct scan {
 	uint64_t last_number;
 	uint32_t last_crc;             /* of the last valid group */
 	uint32_t incarnation;          /* highest met */
-	unsigned segments;
+	unsigned segments;             /* files in wal/ */
 	uint64_t log_bytes;            /* used */
 	uint64_t records;              /* handed to the callback */
 	struct scan_tail tail;         /* groups of the last segment that may not be durable */
