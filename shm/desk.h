@@ -116,6 +116,9 @@ struct wal_page {
 	_Atomic uint32_t segments;
 	_Atomic uint32_t no_room;          /* stores are refused: no spare segment can be made */
 	_Atomic uint64_t log_bytes;        /* bytes of all segments */
+	_Atomic uint64_t lost_records;     /* given up by an operator, in that many ranges of LSNs */
+	_Atomic uint64_t lost_first, lost_last;
+	_Atomic uint32_t lost_ranges;
 	_Atomic uint64_t recovered_records;
 	_Atomic uint64_t recovery_ns;
 	_Atomic uint32_t drained[EG_DESKS_MAX]; /* incarnation whose lanes are empty for good */

@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Engram;
+use JSON::PP;
 use Test::More;
 
 my $s = Engram->start(settings => { 'wal.segment_size_mb' => 1, 'embedding.provider' => 'none' });
@@ -71,6 +72,42 @@ subtest 'a missing segment' => sub {
 	rename "$segments[1].away", $segments[1];
 	$s->restart;
 	is(count(), 4000, 'it is back, and so is everything');
+};
+
+# The operator gives up what cannot be read: no more than that is gone, the server
+# says so until it is told to forget it, and nothing was deleted.
+subtest 'recover --accept-loss' => sub {
+	my $engram = Engram::client();
+	-x $engram or plan skip_all => 'the program engram is not built';
+	my $path = $segments[1];
+	is(join("\n", $s->end('QUIT')), '', 'QUIT');
+	is(system("'$engram' recover @{[$s->data_dir]} >/dev/null") >> 8, 0, 'nothing to recover');
+	flip($path, 8192 + 40960 + 77);
+	my $plan = decode_json(join "", `'$engram' recover --json @{[$s->data_dir]}`);
+	is($? >> 8, 65, 'the plan');
+	is($plan->{lost_records}, 1, 'one record would be lost');
+	cmp_ok($plan->{saved_records}, '>', 0, "$plan->{saved_records} others of its group are saved");
+	my $lsn = $plan->{lost}[0]{first_lsn};
+	is($plan->{lost}[0]{last_lsn}, $lsn, "LSN $lsn");
+	is(status_of_start(), 65, 'still refused: nothing was changed');
+	my $done = decode_json(join "", `'$engram' recover --json --accept-loss @{[$s->data_dir]}`);
+	is($? >> 8, 0, 'accepted');
+	is($done->{lost_records}, 1, 'the same loss');
+	ok(-s $s->data_dir . "/$done->{quarantine}/NOTE", 'a note in the quarantine');
+	my ($name) = $path =~ m{([^/]*)$};
+	ok(-s $s->data_dir . "/$done->{quarantine}/$name", 'and the damaged file');
+	is(system("'$engram' check @{[$s->data_dir]} >/dev/null") >> 8, 0, 'check is content');
+	$s->restart;
+	is(count(), 3999, 'all but one are there');
+	like($s->log_text, qr/loss was accepted: 1 records in 1 ranges from LSN $lsn to $lsn/, 'the log says it');
+	is($s->get('/api/v1/system/introspect')->{json}{wal}{accepted_loss}{records}, 1, 'introspection says it');
+	like($s->get('/health')->{json}{reasons}[0], qr/loss was accepted/, 'health says it');
+	like(`'$engram' status --url @{[$s->url]}`, qr/loss was accepted/, 'engram status says it');
+	is(fill(1000, 4000), 4000, 'what was lost can be stored again');
+	is(count(), 4000, 'all are there');
+	$s->kill_all;
+	$s->restart;
+	is(count(), 4000, 'after a kill too');
 };
 
 subtest 'a torn tail' => sub {

@@ -109,6 +109,7 @@ static enum err look(struct datadir *d, const char *path, struct fault *f)
 	d->fd = FAULT_FD(CHECK_OPEN, io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
 	if (d->fd < 0)
 		return err_set(f, EG_E_NOT_FOUND, NULL, NULL, "%s: %s", path, strerror(-d->fd));
+	d->warm_fd = FAULT_FD(CHECK_OPEN, io_open(d->fd, "warm", O_RDONLY | O_DIRECTORY));
 	d->wal_fd = FAULT_FD(CHECK_OPEN, io_open(d->fd, "wal", O_RDONLY | O_DIRECTORY));
 	d->checkpoints_fd = FAULT_FD(CHECK_OPEN, io_open(d->fd, "checkpoints", O_RDONLY | O_DIRECTORY));
 	d->spare_fd = FAULT_FD(CHECK_OPEN, io_open(d->fd, "spare", O_RDONLY | O_DIRECTORY));

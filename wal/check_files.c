@@ -94,7 +94,7 @@ static void check_spare(struct check *c, const struct datadir *d, const char *na
 
 static void check_stranger(struct check *c, const struct datadir *d, const char *name)
 {
-	static const char *const known[] = { "SUPERBLOCK", "LOCK", "wal", "spare", "tmp", "checkpoints",
+	static const char *const known[] = { "SUPERBLOCK", "LOCK", "wal", "warm", "spare", "tmp", "checkpoints",
 		"quarantine", "LOSS", NULL };
 	struct stat st;
 	unsigned k = 0;
@@ -118,7 +118,7 @@ static void check_name_in_wal(struct check *c, const struct datadir *d, const ch
 		if (strcmp(right, name) == 0)
 			return;
 	}
-	snprintf(path, sizeof path, "wal/%.70s", name);
+	snprintf(path, sizeof path, "%.70s", name);
 	check_say(c, check_add_file(c, CHECK_OTHER, path, 0), CHECK_NOTE, 0, 0, 0, "not a segment's name");
 }
 
@@ -141,5 +141,6 @@ void check_other_files(struct check *c, const struct datadir *d)
 	if (d->spare_fd >= 0)
 		each_in(c, d, "spare", check_spare);
 	each_in(c, d, "wal", check_name_in_wal);
+	each_in(c, d, "warm", check_name_in_wal);
 	each_in(c, d, ".", check_stranger);
 }

@@ -97,6 +97,7 @@ static const char *fault_of_record(const struct check *c, const struct record *r
 		return space_message_read(r, &m) ? NULL : "a space's body is no message";
 	case EG_RECORD_SPACE_DELETE:
 	case EG_RECORD_SHUTDOWN:
+	case EG_RECORD_LOSS:
 		return NULL;
 	case EG_RECORD_COMMIT:
 		return r->version > 0 ? NULL : "a batch without parts";
@@ -172,10 +173,10 @@ static void check_group(struct walk *w, const struct piece *p)
 		if (r->lsn < w->expected)
 			continue;
 		check_record(w->c, w->file, p->offset, r);
-		w->expected = r->lsn + 1;
+		w->expected = r->type == EG_RECORD_LOSS ? r->version + 1 : r->lsn + 1;
 		if (file->first_lsn == 0)
 			file->first_lsn = r->lsn;
-		file->last_lsn = r->lsn;
+		file->last_lsn = w->expected - 1;
 		file->records++;
 		w->c->records++;
 	}
@@ -235,10 +236,11 @@ static void check_segment(struct check *c, const struct datadir *d, uint64_t sta
 	struct salvage s;
 	struct fault f;
 	char name[32], path[80];
+	bool in_wal = datadir_segment_in_wal(d, start);
 
 	datadir_segment_name(name, start);
-	snprintf(path, sizeof path, "wal/%s", name);
-	if (salvage_open(&s, d->wal_fd, name, &f) != EG_E_OK) {
+	snprintf(path, sizeof path, "%s/%s", in_wal ? "wal" : "warm", name);
+	if (salvage_open(&s, in_wal ? d->wal_fd : d->warm_fd, name, &f) != EG_E_OK) {
 		w.file = check_add_file(c, CHECK_SEGMENT, path, 0);
 		check_say(c, w.file, CHECK_LOST, 0, start, next_start - 1, "%.120s", f.message);
 		return;

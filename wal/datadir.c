@@ -184,11 +184,15 @@ struct lsns { uint64_t *at; unsigned n, cap; };
 
 static enum err list(const struct datadir *d, const char *folder, struct lsns *l, struct fault *f)
 {
-	DIR *dir = fdopendir(FAULT_FD(SEGMENTS_LIST, io_open(d->fd, folder, O_RDONLY | O_DIRECTORY)));
+	int fd = FAULT_FD(SEGMENTS_LIST, io_open(d->fd, folder, O_RDONLY | O_DIRECTORY));
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
+	/* Who only looks at an older directory meets no warm/ (datadir_attach). */
+	if (fd == -ENOENT && d->warm_fd < 0)
+		return EG_E_OK;
 	if (dir == NULL)
-		return failed(f, d->path, folder, errno);
+		return failed(f, d->path, folder, fd < 0 ? -fd : errno);
 	while ((entry = readdir(dir)) != NULL) {
 		unsigned long long lsn;
 		char name[32];

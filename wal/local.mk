@@ -14,7 +14,8 @@ libwal_a_SOURCES = \
 	wal/recover.h wal/recover.c wal/upkeep.h wal/upkeep.c \
 	wal/writer.h wal/writer.c \
 	wal/salvage.h wal/salvage.c \
-	wal/check.h wal/check.c wal/check_log.c wal/check_files.c wal/check_checkpoint.c
+	wal/check.h wal/check.c wal/check_log.c wal/check_files.c wal/check_checkpoint.c \
+	wal/mend.h wal/mend.c wal/mend_log.c wal/mend_checkpoint.c
 nodist_libwal_a_SOURCES = wal/record.pb-c.c wal/record.pb-c.h
 EXTRA_DIST += wal/README.md wal/record.proto
 

@@ -55,6 +55,10 @@ static enum err replay_memory(struct replay *p, const struct record *r, struct f
 	const struct space *sp = space_get(&p->w->store, r->space);
 	enum err e = EG_E_OK;
 
+	if (sp == NULL && p->loss) {
+		p->homeless++;
+		return EG_E_OK;
+	}
 	if (sp == NULL)
 		return err_set(f, EG_E_VALIDATION, NULL, NULL, "LSN %llu stores into space %u, which no record made",
 		               (unsigned long long)r->lsn, r->space);
@@ -125,10 +129,12 @@ static void run_add(struct replay *p, const struct record *r)
 static enum err run_close(struct replay *p, uint64_t parts, struct fault *f)
 {
 	uint64_t skip = p->run_parts > parts ? p->run_parts - parts : 0;
+	bool broken = p->torn && p->run_parts < parts;
 	enum err e = EG_E_OK;
 
 	FAULT(REPLAY_RUN);
-	for (size_t at = 0; at < p->run_bytes && e == EG_E_OK;) {
+	p->torn = false;
+	for (size_t at = 0; at < p->run_bytes && e == EG_E_OK && !broken;) {
 		const struct record *r = (const struct record *)(const void *)(p->run + at);
 
 		if (skip > 0)
@@ -165,12 +171,17 @@ enum err replay_record(void *arg, const struct record *r, const struct segment_h
 			run_add(p, r);
 			return EG_E_OK;
 		}
+		p->torn = false;
 		return replay_memory(p, r, f);
 	case EG_RECORD_COMMIT:
 		return run_close(p, r->version, f);
 	case EG_RECORD_SPACE_DELETE:
 		return replay_space(p, r, f);
 	case EG_RECORD_SHUTDOWN:
+		return EG_E_OK;
+	case EG_RECORD_LOSS:
+		p->torn = p->loss = true;
+		p->run_bytes = p->run_parts = 0;
 		return EG_E_OK;
 	default:
 		return err_set(f, EG_E_VALIDATION, NULL, NULL, "LSN %llu has type %u, unknown to this build",

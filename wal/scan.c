@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
+#include "wal/submit.h"
 
 struct walk {
 	const struct datadir *dir;
@@ -59,9 +60,9 @@ static enum err walk_group(struct walk *w, const struct segment_reader *s, const
 
 	if (g->durable_lsn > w->scan->durable_lsn)
 		w->scan->durable_lsn = g->durable_lsn;
-	tail_trim(&w->scan->tail, w->scan->durable_lsn);
 	if (next_start == UINT64_MAX)
 		tail_add(&w->scan->tail, g);
+	tail_trim(&w->scan->tail, w->scan->durable_lsn);
 	while ((r = group_next(g, r)) != NULL && r->lsn < next_start) {
 		enum err e = EG_E_OK;
 
@@ -70,8 +71,9 @@ static enum err walk_group(struct walk *w, const struct segment_reader *s, const
 			               "the log is damaged: LSN %llu follows %llu in the segment from %llu",
 			               (unsigned long long)r->lsn, (unsigned long long)w->expected - 1,
 			               (unsigned long long)s->header.start_lsn);
-		w->expected = r->lsn + 1;
-		w->scan->last_lsn = r->lsn;
+		/* An accepted loss stands for a whole range (mend.h). */
+		w->scan->last_lsn = r->type == EG_RECORD_LOSS ? r->version : r->lsn;
+		w->expected = w->scan->last_lsn + 1;
 		if (r->lsn >= w->from) {
 			w->scan->records++;
 			e = w->fn(w->arg, r, &s->header, w->f);

@@ -23,6 +23,7 @@
 #include "wal/admit.h"
 #include "wal/append.h"
 #include "wal/lanes.h"
+#include "wal/mend.h"
 #include "wal/recover.h"
 #include "wal/upkeep.h"
 
@@ -370,6 +371,22 @@ static enum err bootstrap(struct writer *w, struct fault *f)
 	return e;
 }
 
+/* An operator went on without what could not be read: nobody shall forget that. */
+static void say_losses(const struct writer *w)
+{
+	struct wal_page *page = desk_wal(w->desks);
+	struct losses l;
+
+	losses_read(w->dir.fd, &l);
+	atomic_store(&page->lost_records, l.records);
+	atomic_store(&page->lost_first, l.first);
+	atomic_store(&page->lost_last, l.last);
+	atomic_store(&page->lost_ranges, l.ranges);
+	if (l.ranges > 0)
+		LOG_WARN("loss was accepted: %llu records in %u ranges from LSN %llu to %llu are gone (LOSS tells more)",
+		         (unsigned long long)l.records, l.ranges, (unsigned long long)l.first, (unsigned long long)l.last);
+}
+
 static enum err start(struct writer *w, const struct heritage *h, struct fault *f)
 {
 	struct wal_page *page = desk_wal(h->desks);
@@ -390,6 +407,7 @@ static enum err start(struct writer *w, const struct heritage *h, struct fault *
 		e = appliers_open(&w->appliers, &w->store, h->desks, (unsigned)h->config->wal_apply_threads, f);
 	if (e != EG_E_OK)
 		return e;
+	say_losses(w);
 	catch_crashes(&store_root(&w->store)->suspect);
 	atomic_store(&page->recovered_records, r.records);
 	atomic_store(&page->recovery_ns, r.ns);

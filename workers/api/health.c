@@ -58,6 +58,8 @@ enum verdict health_get(struct request *r, struct worker_thread *t)
 		buf_json_text(b, trouble);
 	else if (atomic_load(&desk_wal(t->desks)->no_room))
 		buf_json_text(b, "no room for the log: stores are refused, all else goes on");
+	else if (atomic_load(&desk_wal(t->desks)->lost_ranges) > 0)
+		buf_json_text(b, "loss was accepted: see LOSS in the data directory");
 	buf_puts(b, "]}\n");
 	return reply_json(r, 200);
 }

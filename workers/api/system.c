@@ -114,8 +114,13 @@ enum verdict system_introspect(struct request *r, struct worker_thread *t)
 	add_numa(b, r->config);
 	buf_printf(b, ",\"vector_kernel\":\"%s\",", vec_name());
 	add_embedder(b, r->config);
-	buf_printf(b, ",\"wal\":{\"lsn\":%lu,\"durable_lsn\":%lu,\"segments\":%u}", atomic_load(&wal->lsn),
+	buf_printf(b, ",\"wal\":{\"lsn\":%lu,\"durable_lsn\":%lu,\"segments\":%u", atomic_load(&wal->lsn),
 	           atomic_load(&wal->durable_lsn), atomic_load(&wal->segments));
+	if (atomic_load(&wal->lost_ranges) > 0)
+		buf_printf(b, ",\"accepted_loss\":{\"ranges\":%u,\"records\":%lu,\"first_lsn\":%lu,\"last_lsn\":%lu}",
+		           atomic_load(&wal->lost_ranges), atomic_load(&wal->lost_records), atomic_load(&wal->lost_first),
+		           atomic_load(&wal->lost_last));
+	buf_puts(b, "}");
 	/* Every memory is in shared memory as long as nothing demotes one. */
 	buf_printf(b, ",\"counts\":{\"hot\":%lu,\"warm\":0,\"cold\":0,\"total\":%lu}", total, total);
 	buf_printf(b, ",\"testing\":{\"clock_offset_seconds\":%ld}}\n", clock_offset_seconds());
