@@ -20,6 +20,7 @@
 #define EG_TICK_MS 50                  /* while something is awaited that may not ring */
 #define EG_STOP_SECONDS 10             /* patience of a fast stop, for each rank */
 #define EG_GRACE_SECONDS 2             /* beyond drain_timeout_seconds, after which children end by themselves */
+#define EG_ADDRESS_MS 2000u            /* a killed server's sockets close a moment after its LOCK is free */
 #define EG_NS INT64_C(1000000000)
 
 /* ---- before the first fork */
@@ -94,8 +95,10 @@ static enum err open_steps(struct master *m, struct fault *f)
 		e = files_open(m->cfg, &s->owner, &s->heritage.lock_fd, s->heritage.shm_prefix, f);
 	if (e == EG_E_OK)
 		e = upgrade_expected() ? upgrade_join(m, f) : files_lock(m->cfg, &s->heritage.lock_fd, f);
+	m->sockets.patience_ms = EG_ADDRESS_MS;
 	if (e == EG_E_OK)
 		e = sockets_update(&m->sockets, m->cfg, m->workers, f);
+	m->sockets.patience_ms = 0;
 	if (e == EG_E_OK)
 		e = make_desks(m, f);
 	if (e == EG_E_OK)

@@ -8,9 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+#include "common/log.h"
+
 #define EG_BACKLOG 4096                /* connections in a queue; the kernel cuts it to somaxconn */
+#define EG_CLAIM_PAUSE_NS 10000000     /* between two tries for an address in use */
 
 static const char *reason(int error)
 {
@@ -51,11 +56,20 @@ static int bound(const struct sockets_address *a, bool shared)
 
 /* SO_REUSEPORT would let a second server of the same user take half of the
  * connections without a word: a bind without it finds out. Where the port is 0
- * this also chooses it. */
-static enum err address_claim(struct sockets_address *a, struct fault *f)
+ * this also chooses it. The kernel says to nobody when an address gets free, so
+ * it is asked again and again. */
+static enum err address_claim(struct sockets_address *a, unsigned patience_ms, struct fault *f)
 {
+	const struct timespec pause = { .tv_nsec = EG_CLAIM_PAUSE_NS };
+	int64_t deadline = clock_mono_ns() + (int64_t)patience_ms * 1000000;
 	int fd = bound(a, false);
 
+	if (fd < 0 && errno == EADDRINUSE && patience_ms > 0)
+		LOG_INFO("%s is in use; up to %u ms are given to whoever is leaving it", a->written, patience_ms);
+	while (fd < 0 && errno == EADDRINUSE && clock_mono_ns() < deadline) {
+		nanosleep(&pause, NULL);
+		fd = bound(a, false);
+	}
 	if (fd < 0)
 		return err_set(f, EG_E_INPUT, "server.listen", NULL, "%s: %s", a->written, reason(errno));
 	EG_ASSERT(getsockname(fd, (struct sockaddr *)&a->at, &a->at_bytes) == 0);
@@ -153,7 +167,7 @@ static enum err address_add(struct sockets *s, const char *written, struct fault
 		a->written = strdup(written);
 		EG_ASSERT(a->written != NULL);
 		s->n_addresses++;
-		e = address_claim(a, f);
+		e = address_claim(a, s->patience_ms, f);
 	}
 	freeaddrinfo(found);
 	return e;

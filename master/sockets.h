@@ -41,6 +41,8 @@ struct sockets_one {
 
 struct sockets {
 	unsigned n_addresses, n;
+	unsigned patience_ms;          /* an address in use is waited for so long: at the start, when the
+	                                  processes of a killed server may still be on their way out */
 	struct sockets_address addresses[EG_ADDRESSES_MAX];
 	struct sockets_one v[EG_SOCKETS_MAX];
 };

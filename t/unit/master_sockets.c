@@ -8,8 +8,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "master/sockets.h"
@@ -83,6 +85,28 @@ static void busy(void **state)
 	assert_int_equal(s.n, 0);
 	assert_int_equal(s.n_addresses, 0);
 	close(fd);
+}
+
+/* Who holds it leaves while we wait. */
+static void leaving(void **state)
+{
+	char other[32];
+	char *addresses[] = { other };
+	struct fault f;
+	int fd = occupy(other);
+	pid_t child = fork();
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0) {
+		(void)poll(NULL, 0, 100);
+		_exit(0);
+	}
+	close(fd);
+	s.patience_ms = 60000;
+	assert_int_equal(update(addresses, 1, 1, 1, &f), EG_E_OK);
+	s.patience_ms = 0;
+	assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
 static void differences(void **state)
@@ -171,6 +195,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(counts, clear), cmocka_unit_test_teardown(busy, clear),
+		cmocka_unit_test_teardown(leaving, clear),
 		cmocka_unit_test_teardown(differences, clear), cmocka_unit_test_teardown(any_port, clear),
 		cmocka_unit_test_teardown(six, clear), cmocka_unit_test_teardown(in_a_child, clear),
 	};
