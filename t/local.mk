@@ -243,3 +243,16 @@ UNIT += t/unit/wal_checkpoint
 t_unit_wal_checkpoint_SOURCES = t/unit/wal_checkpoint.c
 t_unit_wal_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_checkpoint_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+# Every instruction of the store's writing side (stride and seed: see the program).
+UNIT += t/unit/wal_killstep
+t_unit_wal_killstep_SOURCES = t/unit/wal_killstep.c t/unit/wal_step.h t/unit/wal_step_world.c \
+	t/unit/wal_step_scenes.c t/unit/wal_step_check.c t/unit/wal_step_model.c t/unit/wal_step_model.h \
+	t/unit/wal_step_functions.c t/unit/wal_step_trace.c
+t_unit_wal_killstep_CPPFLAGS = $(AM_CPPFLAGS)
+t_unit_wal_killstep_LDADD = $(WAL_LIBS)
+t_unit_wal_killstep_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mmap -Wl,--wrap=munmap
+
+killstep: all-am t/unit/wal_killstep
+	top_srcdir='$(abs_top_srcdir)' ./t/unit/wal_killstep full
+
+.PHONY: killstep
