@@ -256,3 +256,11 @@ killstep: all-am t/unit/wal_killstep
 	top_srcdir='$(abs_top_srcdir)' ./t/unit/wal_killstep full
 
 .PHONY: killstep
+
+
+# loading from a checkpoint
+UNIT += t/unit/wal_reload
+t_unit_wal_reload_SOURCES = t/unit/wal_reload.c t/unit/wal_family.c t/unit/wal_family.h \
+	t/unit/wal_load.c t/unit/wal_load.h
+t_unit_wal_reload_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_reload_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)

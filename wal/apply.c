@@ -14,7 +14,7 @@
 #include "wal/spacemsg.h"
 #include "wal/submit.h"
 
-static uint32_t body_bytes(const struct record *r)
+uint32_t apply_body_bytes(const struct record *r)
 {
 	return r->bytes - (uint32_t)record_vector_bytes(r->dim) + (uint32_t)offsetof(struct body, record);
 }
@@ -24,7 +24,7 @@ enum err plan_reserve(struct store_writer *w, struct plan *p, const struct recor
 	enum err e = EG_E_OK;
 
 	p->class_ = p->node = EG_NONE;
-	p->body_bytes = body_bytes(head);
+	p->body_bytes = apply_body_bytes(head);
 	if (p->fresh)
 		e = slot_reserve(w, head->space, &p->slot, &p->generation, f);
 	if (e != EG_E_OK)
@@ -159,6 +159,24 @@ void apply_plan(struct store_writer *w, struct plan *p)
 		apply_put(w, p);
 	else if (p->record->type == EG_RECORD_DELETE)
 		apply_delete(w, p->slot);
+}
+
+void apply_loaded(struct store_writer *w, const struct plan *p, const struct slot_words *words)
+{
+	struct slot *s = slot_for_write(w, p->slot);
+
+	if (p->class_ != EG_NONE)
+		node_publish(w, p->class_, p->node, record_vector(p->record), p->record->dim, p->slot, p->generation);
+	write_body(w, p);
+	atomic_store_explicit(&s->truth, words->truth, memory_order_relaxed);
+	atomic_store_explicit(&s->memory, words->memory, memory_order_relaxed);
+	atomic_store_explicit(&s->last_access_ms, words->last_access_ms, memory_order_relaxed);
+	atomic_store_explicit(&s->accesses, words->accesses, memory_order_relaxed);
+	atomic_store_explicit(&s->tier, words->tier, memory_order_relaxed);
+	atomic_store_explicit(&s->associations, 0, memory_order_relaxed);
+	atomic_store_explicit(&s->body, p->body, memory_order_relaxed);
+	atomic_store_explicit(&s->word, (uint64_t)p->generation << 8 | EG_SLOT_LIVE, memory_order_release);
+	FAULT(APPLY_LOADED);
 }
 
 void apply_space_put(struct store_writer *w, const struct record *r)

@@ -29,6 +29,13 @@ void plan_undo(struct store_writer *w, struct plan *p, const struct record *head
 /* Carry out a PUT or DELETE, of this shard's thread. */
 void apply_plan(struct store_writer *w, struct plan *p);
 
+/* A memory that a checkpoint's row names, into an empty slot of a store that nobody
+ * sees yet (any thread; slots, nodes and blocks of others are others'). Its id word and
+ * counts come later, when all are there. */
+struct slot_words { uint64_t truth, memory, last_access_ms, accesses, tier; };
+void apply_loaded(struct store_writer *w, const struct plan *p, const struct slot_words *words);
+uint32_t apply_body_bytes(const struct record *r);   /* the heap block of a record */
+
 /* SPACE_PUT and SPACE_DELETE: no other apply may run. The space was reserved. */
 void apply_space_put(struct store_writer *w, const struct record *r);
 void apply_space_delete(struct store_writer *w, const struct record *r);

@@ -13,6 +13,7 @@
 #include "shm/epoch.h"
 #include "shm/metrics.h"
 #include "shm/repair_write.h"
+#include "wal/load.h"
 #include "wal/replay.h"
 #include "wal/scan.h"
 #include "wal/submit.h"
@@ -78,12 +79,45 @@ static enum err create(struct store_writer *w, const struct heritage *h, const s
 	return store_create(w, h->desks, h->shm_prefix, d->uuid, h->boot_id, h->config->storage_use_huge_pages, f);
 }
 
-static uint64_t replay_from(struct store_writer *w, const struct heritage *h, bool adopted)
+/* A new store: from the newest checkpoint that is whole, else empty, to be filled from the
+ * whole log. *from: the first record that is to be applied. */
+static enum err load(struct store_writer *w, const struct heritage *h, const struct datadir *d, uint64_t *from,
+                     struct fault *f)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	int64_t began = clock_mono_ns();
+	struct load_report r;
+	enum err e = EG_E_OK;
+
+	for (unsigned i = 0; i < d->super.n_places; i++) {
+		const struct checkpoint_place *place = &d->super.places[i];
+
+		e = create(w, h, d, f);
+		if (e == EG_E_OK)
+			e = load_checkpoint(w, d, place, cpus > 0 ? (unsigned)cpus : 1, &r, f);
+		if (e == EG_E_OK) {
+			*from = place->start_lsn + 1;
+			LOG_INFO("checkpoint %llu: %llu memories loaded in %.3f s, up to LSN %llu",
+			         (unsigned long long)place->id, (unsigned long long)r.memories,
+			         (double)(clock_mono_ns() - began) / 1e9, (unsigned long long)place->start_lsn);
+			return e;
+		}
+		if (e != EG_E_VALIDATION || r.rot)
+			return e;
+		LOG_ERROR("checkpoint %llu cannot be used: %s; %s", (unsigned long long)place->id, f->message,
+		          i + 1 < d->super.n_places ? "the one before is tried" : "the whole log is applied");
+		metric_add(M_CHECKPOINT_FALLBACKS, 1);
+		store_close(w);
+		FAULT(LOAD_FALLBACK);
+	}
+	*from = 1;
+	return create(w, h, d, f);
+}
+
+static uint64_t replay_from(struct store_writer *w, const struct heritage *h)
 {
 	uint64_t from = UINT64_MAX, acked = atomic_load(&desk_wal(w->desks)->acked_lsn);
 
-	if (!adopted)
-		return 1;
 	if (atomic_load(&store_root(w)->boot_id) != h->boot_id)
 		acked = UINT64_MAX - 1;    /* another family's lanes: nobody waits for an answer */
 	for (unsigned s = 0; s < EG_SHARDS; s++) {
@@ -161,8 +195,8 @@ static bool log_matches(struct store_writer *w, const struct scan *s)
 }
 
 static enum err replay_log(struct datadir *d, struct store_writer *w, struct logged *logged,
-                           const struct heritage *h, bool adopted, struct scan *s, uint64_t *applied,
-                           struct fault *f)
+                           const struct heritage *h, bool adopted, uint64_t from, struct scan *s,
+                           uint64_t *applied, struct fault *f)
 {
 	struct replay p = { .w = w, .logged = logged, .boot_id = h->boot_id };
 	enum err e;
@@ -172,7 +206,7 @@ static enum err replay_log(struct datadir *d, struct store_writer *w, struct log
 	s->want_number = atomic_load(&store_root(w)->segment_number);
 	s->want_salt = atomic_load(&store_root(w)->segment_salt);
 	p.acked_lsn = atomic_load(&desk_wal(h->desks)->acked_lsn);
-	e = scan_log(d, replay_from(w, h, adopted), replay_record, &p, s, f);
+	e = scan_log(d, from, replay_record, &p, s, f);
 	if (e == EG_E_OK && (!adopted || log_matches(w, s)))
 		replay_end(&p, s->last_lsn);
 	else
@@ -186,6 +220,7 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 {
 	_Atomic uint64_t *acked = &desk_wal(h->desks)->acked_lsn;
 	int64_t began = clock_mono_ns();
+	uint64_t from = 1;
 	struct scan s;
 	enum err e;
 
@@ -194,18 +229,20 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 	if (e != EG_E_OK)
 		return e;
 	r->adopted = adopt(w, h, d);
-	if (!r->adopted)
-		e = create(w, h, d, f);
+	if (r->adopted)
+		from = replay_from(w, h);
+	else
+		e = load(w, h, d, &from, f);
 	if (e == EG_E_OK)
-		e = replay_log(d, w, logged, h, r->adopted, &s, &r->records, f);
+		e = replay_log(d, w, logged, h, r->adopted, from, &s, &r->records, f);
 	if (e == EG_E_OK && r->adopted && !log_matches(w, &s)) {
 		give_up_store(w, "the shared memory does not belong to this log");
 		scan_free(&s);
 		logged_clear(logged);
 		r->adopted = false;
-		e = create(w, h, d, f);
+		e = load(w, h, d, &from, f);
 		if (e == EG_E_OK)
-			e = replay_log(d, w, logged, h, false, &s, &r->records, f);
+			e = replay_log(d, w, logged, h, false, from, &s, &r->records, f);
 	}
 	if (e != EG_E_OK)
 		return e;
@@ -226,7 +263,7 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 	r->ns = (uint64_t)(clock_mono_ns() - began);
 	LOG_INFO("log: %llu records applied up to LSN %llu in %.3f s (%s); next segment %llu",
 	         (unsigned long long)r->records, (unsigned long long)s.last_lsn, (double)r->ns / 1e9,
-	         r->adopted ? "shared memory kept" : "built from the log", (unsigned long long)a->header.number);
+	         r->adopted ? "shared memory kept" : from > 1 ? "loaded from a checkpoint" : "built from the log", (unsigned long long)a->header.number);
 	return EG_E_OK;
 }
 

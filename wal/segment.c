@@ -13,6 +13,8 @@
 #include "common/fault.h"
 #include "common/io.h"
 
+#define EG_WINDOW ((size_t)1 << 20)    /* read at a time; longer when a group is */
+
 void segment_seal_header(struct segment_header *h)
 {
 	h->crc = crc32c(0, h, offsetof(struct segment_header, crc));
@@ -67,7 +69,7 @@ void segment_close(struct segment_reader *s)
 {
 	if (s->fd >= 0)
 		close(s->fd);
-	free(s->group);
+	free(s->window);
 	memset(s, 0, sizeof *s);
 	s->fd = -1;
 }
@@ -76,17 +78,59 @@ static bool reserve(struct segment_reader *s, size_t bytes)
 {
 	uint8_t *bigger;
 
-	if (bytes <= s->cap)
+	if (bytes <= s->window_cap)
 		return true;
-	bigger = aligned_alloc(64, bytes);
+	bigger = aligned_alloc(EG_BLOCK, bytes);
 	if (bigger == NULL)
 		return false;
-	if (s->cap > 0)
-		memcpy(bigger, s->group, sizeof(struct group_header));
-	free(s->group);
-	s->group = bigger;
-	s->cap = bytes;
+	if (s->window_bytes > 0)
+		memcpy(bigger, s->window, s->window_bytes);
+	free(s->window);
+	s->window = bigger;
+	s->window_cap = bytes;
 	return true;
+}
+
+/* Read on behind the window, to make it `want` bytes long. A place that cannot be read
+ * must not cost what lies before it, so then only what is needed is tried. */
+static bool read_on(struct segment_reader *s, size_t want, size_t need)
+{
+	size_t have = s->window_bytes;
+	uint64_t at = s->window_at + have;
+	ssize_t got = FAULT_READ(GROUP_READ, io_read_at(s->fd, s->window + have, want - have, at));
+
+	if (got < 0 && want > need)
+		got = FAULT_READ(GROUP_READ, io_read_at(s->fd, s->window + have, need - have, at));
+	if (got < 0)
+		return false;
+	s->window_bytes += (size_t)got;
+	/* The next window is read by the kernel while this one is looked at. */
+	(void)posix_fadvise(s->fd, (off_t)(at + (uint64_t)got), EG_WINDOW, POSIX_FADV_WILLNEED);
+	return s->window_bytes >= need;
+}
+
+/* Bytes of the file at offset (a multiple of a block), in the window; NULL when they are not to be had. */
+static const void *look(struct segment_reader *s, uint64_t offset, size_t bytes)
+{
+	size_t want = bytes > EG_WINDOW ? bytes : EG_WINDOW;
+
+	if (offset < s->window_at || offset > s->window_at + s->window_bytes) {
+		s->window_at = offset;
+		s->window_bytes = 0;
+	}
+	if (offset + bytes > s->window_at + s->window_bytes) {
+		size_t gone = offset - s->window_at;
+
+		s->window_bytes -= gone;
+		s->window_at = offset;
+		if (gone > 0)
+			memmove(s->window, s->window + gone, s->window_bytes);
+		want = want > s->size - offset ? s->size - offset : want;
+		if (bytes > s->size - offset || !reserve(s, (want + EG_BLOCK - 1) / EG_BLOCK * EG_BLOCK)
+		    || !read_on(s, want, bytes))
+			return NULL;
+	}
+	return s->window + (offset - s->window_at);
 }
 
 /* Every record whole, its length within the group, LSNs in sequence. */
@@ -118,29 +162,35 @@ const char *group_fault(const struct group_header *g, uint64_t room)
 	return records_valid(g) ? NULL : "a group with a malformed record";
 }
 
-/* Read the group at offset into s->group. Returns false with a reason; *blank
- * says that the first block is all zeros. */
+/* The group at offset, in s->group. Returns false with a reason; *blank says that
+ * the first block is all zeros. */
 static bool read_group(struct segment_reader *s, uint64_t offset, bool *blank, const char **why)
 {
-	struct group_header h;
-	ssize_t got = FAULT_READ(GROUP_HEADER_READ, io_read_at(s->fd, &h, sizeof h, offset));
 	static const struct group_header zero;
+	const struct group_header *h = offset < s->size ? look(s, offset, sizeof *h) : NULL;
+	uint32_t bytes;
 
-	*blank = got == 0 || (got == sizeof h && memcmp(&h, &zero, sizeof h) == 0);
+	*blank = offset >= s->size || (h != NULL && memcmp(h, &zero, sizeof *h) == 0);
 	*why = "no group begins here";
-	if (got != sizeof h || h.magic != EG_GROUP_MAGIC)
+	if (h == NULL || h->magic != EG_GROUP_MAGIC)
 		return false;
 	*why = "a group of another segment or writer";
-	if (h.salt != s->header.salt || h.incarnation != s->header.incarnation)
+	if (h->salt != s->header.salt || h->incarnation != s->header.incarnation)
 		return false;
 	*why = "a group longer than the file";
-	if (h.bytes < EG_BLOCK || h.bytes % EG_BLOCK != 0 || h.bytes > s->size - offset || !reserve(s, h.bytes))
+	bytes = h->bytes;
+	if (bytes < EG_BLOCK || bytes % EG_BLOCK != 0 || bytes > s->size - offset)
 		return false;
 	*why = "a group that is not whole";
-	if (FAULT_READ(GROUP_READ, io_read_at(s->fd, s->group, h.bytes, offset)) != (ssize_t)h.bytes)
+	h = look(s, offset, bytes);
+	if (h == NULL || h->bytes != bytes)
 		return false;
-	*why = group_fault((const struct group_header *)(const void *)s->group, h.bytes);
-	return *why == NULL;
+	*why = "a group whose checksum is wrong";
+	if (h->crc != crc32c(0, (const uint8_t *)h + 8, bytes - 8))
+		return false;
+	*why = "a group with a malformed record";
+	s->group = h;
+	return records_valid(h);
 }
 
 const struct group_header *segment_next(struct segment_reader *s, enum err *why, struct fault *f)
@@ -152,7 +202,7 @@ const struct group_header *segment_next(struct segment_reader *s, enum err *why,
 	if (s->offset >= s->size)
 		return NULL;
 	if (read_group(s, s->offset, &blank, &reason)) {
-		const struct group_header *g = (const struct group_header *)(const void *)s->group;
+		const struct group_header *g = s->group;
 
 		if (g->prev_crc == s->prev_crc) {
 			s->prev_crc = g->crc;
@@ -170,7 +220,7 @@ const struct group_header *segment_next(struct segment_reader *s, enum err *why,
 
 uint64_t segment_offset(const struct segment_reader *s)
 {
-	return s->offset - ((const struct group_header *)(const void *)s->group)->bytes;
+	return s->offset - s->group->bytes;
 }
 
 const struct record *group_next(const struct group_header *g, const struct record *before)
@@ -190,7 +240,7 @@ bool segment_has_witness(struct segment_reader *s, uint64_t lsn)
 		bool blank;
 
 		if (read_group(s, at, &blank, &why)
-		    && ((const struct group_header *)(const void *)s->group)->durable_lsn >= lsn)
+		    && s->group->durable_lsn >= lsn)
 			return true;
 	}
 	return false;

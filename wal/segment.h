@@ -65,8 +65,10 @@ struct segment_reader {
 	uint64_t offset;               /* of the next group */
 	uint64_t size;                 /* of the file */
 	uint32_t prev_crc;             /* of the group before */
-	uint8_t *group;                /* the present one, 64-byte aligned */
-	size_t cap;
+	const struct group_header *group; /* the present one, within the window */
+	uint8_t *window;               /* what was read: bytes from window_at on; 4096-byte aligned */
+	uint64_t window_at;
+	size_t window_bytes, window_cap;
 };
 
 /* Open a segment; EG_E_VALIDATION when neither header is valid. */

@@ -1,0 +1,116 @@
+/* Loading, see the header: the order of the steps, and the threads. */
+#include "wal/load.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "common/fault.h"
+#include "common/log.h"
+#include "wal/load_parts.h"
+
+void load_fail(struct load *l, const struct fault *f)
+{
+	pthread_mutex_lock(&l->lock);
+	if (!atomic_load(&l->failed))
+		l->fault = *f;
+	atomic_store(&l->failed, true);
+	pthread_mutex_unlock(&l->lock);
+}
+
+struct load_job { struct load *l; void (*fn)(struct load *); };
+
+static void *run(void *arg)
+{
+	const struct load_job *job = arg;
+
+	prctl(PR_SET_NAME, "engram-load", 0, 0, 0);
+	job->fn(job->l);
+	return NULL;
+}
+
+/* fn in several threads, this one among them. A thread that cannot be had is no harm. */
+static enum err in_threads(struct load *l, void (*fn)(struct load *), struct fault *f)
+{
+	struct load_job job = { l, fn };
+	pthread_t threads[EG_LOAD_THREADS];
+	unsigned n = 0;
+
+	atomic_store(&l->next, 0);
+	while (n + 1 < l->threads && pthread_create(&threads[n], NULL, run, &job) == 0)
+		n++;
+	fn(l);
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+	if (!atomic_load(&l->failed))
+		return EG_E_OK;
+	*f = l->fault;
+	return f->err;
+}
+
+static enum err load(struct load *l, struct fault *f)
+{
+	enum err e = load_spaces(l, f);
+
+	if (e == EG_E_OK)
+		e = load_rows(l, f);
+	if (e == EG_E_OK)
+		e = load_plan_spans(l, f);
+	if (e == EG_E_OK)
+		e = load_frame(l, f);
+	if (e == EG_E_OK)
+		e = in_threads(l, load_segments, f);
+	FAULT(LOAD_SEGMENTS);
+	if (e == EG_E_OK)
+		e = load_prepare_ids(l, f);
+	if (e == EG_E_OK)
+		e = in_threads(l, load_ids, f);
+	FAULT(LOAD_IDS);
+	if (e != EG_E_OK)
+		return e;
+	load_lists(l);
+	/* What is above start_lsn and here already is guarded by its content LSN. */
+	for (unsigned s = 0; s <= EG_SHARDS; s++)
+		atomic_store(&store_root(l->w)->applied_lsn[s], l->c.header.start_lsn);
+	return EG_E_OK;
+}
+
+static void forget(struct load *l)
+{
+	free(l->rows);
+	free(l->loaded);
+	free(l->generations);
+	free(l->order);
+	free(l->spans);
+	free(l->live);
+	free(l->by_shard);
+	for (unsigned k = 0; k < EG_CLASSES; k++)
+		free(l->taken[k]);
+	pthread_mutex_destroy(&l->lock);
+	checkpoint_close(&l->c);
+}
+
+enum err load_checkpoint(struct store_writer *w, const struct datadir *d, const struct checkpoint_place *place,
+                         unsigned threads, struct load_report *r, struct fault *f)
+{
+	struct load l = { .w = w, .d = d, .report = r, .threads = threads < EG_LOAD_THREADS ? threads : EG_LOAD_THREADS };
+	enum err e;
+
+	memset(r, 0, sizeof *r);
+	e = checkpoint_open(&l.c, d->checkpoints_fd, d->uuid, place, f);
+	if (e != EG_E_OK)
+		return e;
+	pthread_mutex_init(&l.lock, NULL);
+	if (l.c.header.layout == EG_LAYOUT_VERSION)
+		e = load(&l, f);
+	else                               /* its numbers of slots and nodes mean nothing here */
+		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "checkpoint %llu: of layout %u, this build has %u",
+		            (unsigned long long)place->id, l.c.header.layout, EG_LAYOUT_VERSION);
+	r->rot = atomic_load(&l.rot);
+	r->memories = atomic_load(&store_root(w)->counts.memories);
+	r->bytes = atomic_load(&l.bytes);
+	r->dropped = l.n > r->memories ? l.n - r->memories : 0;
+	forget(&l);
+	FAULT(LOAD_DONE);
+	return e;
+}

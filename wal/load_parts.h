@@ -1,0 +1,69 @@
+/* What the files of the loader share; nobody else includes it. */
+#ifndef WAL_LOAD_PARTS_H
+#define WAL_LOAD_PARTS_H
+
+#include "wal/checkpoint.h"
+#include "wal/load.h"
+
+#define EG_LOAD_THREADS 64u
+
+struct loaded {                        /* of a row: what its record said */
+	uint64_t body, key;
+	uint32_t space;
+	uint8_t shard;
+	bool live;                     /* the store has it */
+};
+
+struct load_lsn { uint64_t lsn; uint32_t row; };
+struct load_span { uint64_t start; uint64_t first, end; };   /* a segment and its part of `order` */
+
+struct load {
+	struct store_writer *w;
+	const struct datadir *d;
+	struct checkpoint c;
+	struct load_report *report;
+	struct checkpoint_row *rows;
+	struct loaded *loaded;
+	uint64_t n;
+	uint32_t *generations;         /* per extent of rows: highest of its slots */
+	uint32_t n_extents;
+	struct load_lsn *order;        /* rows by LSN */
+	struct load_span *spans;
+	unsigned n_spans;
+	uint8_t *live;                 /* per slot */
+	uint8_t *taken[EG_CLASSES];    /* per node: 1 */
+	uint32_t *by_shard;            /* rows, those of a shard side by side */
+	uint64_t shard_first[EG_SHARDS + 1];
+	unsigned threads;
+	_Atomic unsigned next;         /* piece of work to be taken */
+	_Atomic bool failed, rot;
+	_Atomic uint64_t bytes;
+	pthread_mutex_t lock;          /* guards the heap and the first failure */
+	struct fault fault;
+};
+
+/* load_rows.c: what the checkpoint says. */
+enum err load_spaces(struct load *l, struct fault *f) EG_MUST_USE;
+enum err load_rows(struct load *l, struct fault *f) EG_MUST_USE;
+/* Slots and nodes exist, empty; rows of one node are parted. */
+enum err load_frame(struct load *l, struct fault *f) EG_MUST_USE;
+
+/* load_segments.c: what the log says. */
+enum err load_plan_spans(struct load *l, struct fault *f) EG_MUST_USE;
+void load_segments(struct load *l);    /* one thread of several */
+
+/* load_lists.c: what follows from both. */
+enum err load_prepare_ids(struct load *l, struct fault *f) EG_MUST_USE;
+void load_ids(struct load *l);         /* one thread of several */
+void load_lists(struct load *l);
+
+/* Remember the first failure and let the other threads end. */
+void load_fail(struct load *l, const struct fault *f);
+
+/* Sums of one space after the other, so that threads do not fight for a word. */
+struct load_sums { uint32_t space; uint64_t memories, terms, raw_bytes, with_vector, derived_bytes; };
+struct record;
+void load_count(struct load *l, struct load_sums *s, const struct record *r, int64_t sign);
+void load_count_end(struct load *l, struct load_sums *s);
+
+#endif
