@@ -22,8 +22,10 @@ int io_write_at(int fd, const void *from, size_t bytes, uint64_t offset) EG_MUST
 int io_sync(int fd) EG_MUST_USE;                       /* fdatasync */
 int io_sync_dir(int dir_fd) EG_MUST_USE;               /* fsync of a directory */
 int io_allocate(int fd, uint64_t bytes) EG_MUST_USE;   /* blocks for [0, bytes), length included */
+int io_truncate(int fd, uint64_t bytes) EG_MUST_USE;   /* the length */
 int io_rename(int from_dir, const char *from, int to_dir, const char *to) EG_MUST_USE;
 int io_unlink(int dir_fd, const char *name) EG_MUST_USE;
+int io_make_dir(int dir_fd, const char *name) EG_MUST_USE;   /* mode 0700 */
 /* Open (flags as open(2), O_CLOEXEC is added, mode 0600). Returns the fd or -errno. */
 int io_open(int dir_fd, const char *name, int flags) EG_MUST_USE;
 

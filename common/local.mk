@@ -22,4 +22,5 @@ libcommon_a_SOURCES += \
 	common/clock.h common/clock.c common/log.h common/log.c
 
 # The I/O layer.
-libcommon_a_SOURCES += common/io.h common/io.c common/fault.h common/fault.def common/fault.c
+libcommon_a_SOURCES += common/io.h common/io.c common/fault.h common/fault.def common/fault.c \
+	common/tape.h common/tape.c

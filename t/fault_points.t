@@ -24,7 +24,7 @@ for my $path (@sources) {
 	my $n = 0;
 	for my $line (split /\n/, $text) {
 		$n++;
-		next unless $line =~ /\bio_(?:read_at|write_at|sync|sync_dir|allocate|rename|unlink|open)\(/;
+		next unless $line =~ /\bio_(?:read_at|write_at|sync|sync_dir|allocate|truncate|rename|unlink|make_dir|open)\(/;
 		push @bare, "$path:$n" unless $line =~ /FAULT_(?:IO|FD|READ)\(\w+,\s*io_/;
 	}
 }

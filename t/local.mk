@@ -5,7 +5,7 @@
 
 # ---- about the house itself: no server needed ----
 TFILES += t/house_layers.t t/house_size.t t/house_headers.t t/house_words.t \
-	t/house_helper.t t/house_hardening.t t/house_tables.t t/house_listed.t t/man_lint.t
+	t/house_helper.t t/house_hardening.t t/house_tables.t t/house_listed.t t/house_io.t t/man_lint.t
 EXTRA_DIST += t/lib/Engram.pm t/lib/House.pm t/lib/Tally.pm t/lib/fake_server t/with_server
 
 # the mind
@@ -237,6 +237,18 @@ killsweep: all-am t/unit/wal_killsweep
 	n='$(N)'; ./t/unit/wal_killsweep $${n:-5000} $(SEED)
 
 .PHONY: killsweep
+
+# Power loss: N disks (default 50000) as they may be when the power fails, from SEED.
+UNIT += t/unit/wal_powerloss
+t_unit_wal_powerloss_SOURCES = t/unit/wal_powerloss.c t/unit/wal_powerloss.h \
+	t/unit/wal_powerloss_model.c t/unit/wal_powerloss_run.c t/unit/wal_powerloss_check.c \
+	t/unit/wal_powerloss_disk.c t/unit/wal_powerloss_disk.h t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_powerloss_LDADD = $(WAL_LIBS)
+t_unit_wal_powerloss_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=madvise
+powerloss: all-am t/unit/wal_powerloss
+	n='$(N)'; ./t/unit/wal_powerloss $${n:-50000} $(SEED)
+
+.PHONY: powerloss
 
 # Checkpoints: the files.
 UNIT += t/unit/wal_checkpoint

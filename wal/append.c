@@ -85,11 +85,14 @@ static void next_header(const struct append *a, uint64_t start_lsn, uint64_t byt
 /* The unused end of a full segment is given back: it will never be written. */
 static void seal(struct append *a)
 {
+	int error;
+
 	if (a->fd < 0)
 		return;
-	if (ftruncate(a->fd, (off_t)a->offset) != 0)
+	error = FAULT_IO(SEGMENT_CUT, io_truncate(a->fd, a->offset));
+	if (error != 0)
 		LOG_WARN("log: the end of segment %llu is not given back: %s",
-		         (unsigned long long)a->header.number, strerror(errno));
+		         (unsigned long long)a->header.number, strerror(error));
 	close(a->fd);
 	a->fd = -1;
 }

@@ -25,14 +25,12 @@ static enum err failed(struct fault *f, const char *path, const char *what, int 
 
 static enum err open_folder(struct datadir *d, const char *name, bool make, int *fd, struct fault *f)
 {
-	if (make && mkdirat(d->fd, name, 0700) == 0) {
-		int error = FAULT_IO(DATADIR_FOLDER_SYNC, io_sync_dir(d->fd));
+	int error = make ? FAULT_IO(DATADIR_FOLDER_MAKE, io_make_dir(d->fd, name)) : EEXIST;
 
-		if (error != 0)
-			return failed(f, d->path, name, error);
-	} else if (make && errno != EEXIST) {
-		return failed(f, d->path, name, errno);
-	}
+	if (error == 0)
+		error = FAULT_IO(DATADIR_FOLDER_SYNC, io_sync_dir(d->fd));
+	if (error != 0 && error != EEXIST)
+		return failed(f, d->path, name, error);
 	*fd = FAULT_FD(DATADIR_FOLDER_OPEN, io_open(d->fd, name, O_RDONLY | O_DIRECTORY));
 	return *fd >= 0 ? EG_E_OK : failed(f, d->path, name, -*fd);
 }

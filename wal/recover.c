@@ -139,7 +139,7 @@ static void trim_last(const struct datadir *d, const struct scan *s)
 		return;
 	datadir_segment_name(name, s->last_start);
 	fd = FAULT_FD(LOG_TRIM_OPEN, io_open(d->wal_fd, name, O_RDWR));
-	if (fd < 0 || ftruncate(fd, (off_t)s->last_used) != 0)
+	if (fd < 0 || FAULT_IO(LOG_TRIM_CUT, io_truncate(fd, s->last_used)) != 0)
 		LOG_WARN("log: the end of %s is not given back", name);
 	if (fd >= 0)
 		close(fd);

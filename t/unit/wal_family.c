@@ -64,7 +64,7 @@ void family_open(struct wal_family *f, char *const overrides[], size_t n)
 	fill_heritage(f);
 }
 
-static void remove_tree(const char *path)
+static void empty_tree(const char *path)
 {
 	DIR *dir = opendir(path);
 	struct dirent *entry;
@@ -75,13 +75,16 @@ static void remove_tree(const char *path)
 		if (entry->d_name[0] == '.')
 			continue;
 		snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
-		if (unlink(inner) != 0)
-			remove_tree(inner);
+		if (unlink(inner) != 0) {
+			empty_tree(inner);
+			rmdir(inner);
+		}
 	}
 	if (dir != NULL)
 		closedir(dir);
-	rmdir(path);
 }
+
+void family_empty(struct wal_family *f) { empty_tree(f->dir); }
 
 void family_close(struct wal_family *f)
 {
@@ -90,7 +93,8 @@ void family_close(struct wal_family *f)
 	(void)region_unlink_all(f->heritage.shm_prefix);
 	desks_free(&f->desks);
 	config_free(f->config);
-	remove_tree(f->dir);
+	empty_tree(f->dir);
+	rmdir(f->dir);
 }
 
 void family_reboot(struct wal_family *f, bool forget)

@@ -21,6 +21,8 @@ struct wal_family {
 void family_open(struct wal_family *f, char *const overrides[], size_t n);
 void family_close(struct wal_family *f);   /* ends the wal process, removes everything */
 
+void family_empty(struct wal_family *f);   /* removes what is in the data directory */
+
 void family_start_wal(struct wal_family *f);
 int family_stop_wal(struct wal_family *f, int signal);   /* wait status */
 /* Another master on the same data directory; forget: the shared memory is gone too. */
