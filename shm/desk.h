@@ -107,13 +107,29 @@ struct lane_answers {              /* one a lane */
 	struct lane_result results[EG_LANE_RESULTS];
 };
 
+/* Checkpoints: who wants one, and how the last one ended. */
+struct checkpoint_page {
+	_Atomic uint64_t asked;            /* demands so far; each got its number */
+	_Atomic uint64_t answered;         /* demands up to here are answered by `err` and what follows; stored last */
+	_Atomic uint64_t ended;            /* nonce of the attempt that ended last */
+	_Atomic uint32_t err;              /* enum err of that attempt */
+	_Atomic uint32_t fell_back;        /* 1: the newest was damaged at start, the one before was loaded */
+	_Atomic uint64_t id, start_lsn;    /* in force, newest; 0 = none */
+	_Atomic uint64_t previous_start_lsn;
+	_Atomic uint64_t rows, bytes;      /* in all; written into its own file */
+	_Atomic uint64_t ns;               /* from its beginning to being in force */
+	_Atomic int64_t created_us;
+	_Atomic uint64_t disk_bytes;       /* of all files in checkpoints/ */
+	_Atomic uint32_t warm_segments;    /* files in warm/ */
+};
+
 struct wal_page {
 	_Atomic uint64_t epoch;            /* global epoch of reclamation, from 1 */
 	_Atomic uint64_t lsn, durable_lsn; /* last given; last on stable storage */
 	_Atomic uint64_t acked_lsn;        /* all up to here were applied and answered */
 	_Atomic uint64_t unsynced_since_ns;/* 0 = nothing unsynced */
 	_Atomic uint32_t state;            /* enum wal_state */
-	_Atomic uint32_t segments;
+	_Atomic uint32_t segments;         /* files in wal/: what a recovery may have to replay */
 	_Atomic uint32_t no_room;          /* stores are refused: no spare segment can be made */
 	_Atomic uint64_t log_bytes;        /* bytes of all segments */
 	_Atomic uint64_t lost_records;     /* given up by an operator, in that many ranges of LSNs */
@@ -121,6 +137,7 @@ struct wal_page {
 	_Atomic uint32_t lost_ranges;
 	_Atomic uint64_t recovered_records;
 	_Atomic uint64_t recovery_ns;
+	struct checkpoint_page checkpoint;
 	_Atomic uint32_t drained[EG_DESKS_MAX]; /* incarnation whose lanes are empty for good */
 	_Atomic uint64_t access_read[EG_DESKS_MAX]; /* access events consumed */
 };

@@ -38,6 +38,26 @@ bool slot_get(const struct store *s, uint32_t number, uint32_t generation, struc
 	       && e->generation == generation;
 }
 
+bool slot_at(const struct store *s, uint32_t number, struct engram *e)
+{
+	const struct slot *slot = &chunk_at(s, number / EG_CHUNK)->slots[number % EG_CHUNK];
+
+	if (open_slot(s, slot, number, e))
+		return true;
+	e->generation = (uint32_t)(atomic_load_explicit(&slot->word, memory_order_acquire) >> 8);
+	return false;
+}
+
+uint32_t slot_chunks(const struct store *s)
+{
+	return atomic_load_explicit(&s->root->n_slot_chunks, memory_order_acquire);
+}
+
+uint64_t slot_chunk_changed(const struct store *s, uint32_t chunk)
+{
+	return atomic_load_explicit(&chunk_at(s, chunk)->changed_lsn, memory_order_acquire);
+}
+
 bool slot_find(const struct store *s, const struct space *sp, const char *id, size_t n, struct engram *e)
 {
 	uint64_t key = record_key(sp->id, strlen(sp->id), id, n);

@@ -37,8 +37,10 @@ struct slot_chunk {                       /* chunk c holds slots c * 16 .. c * 1
 	struct slot slots[EG_CHUNK];
 	_Atomic uint32_t space;           /* EG_NONE = free */
 	_Atomic uint32_t next;            /* of the same space, EG_NONE = last */
-	uint8_t pad[120];
+	_Atomic uint64_t changed_lsn;     /* highest LSN that changed a memory of it, 0 = none since it was loaded */
+	uint8_t pad[112];
 };
+_Static_assert(sizeof(struct slot_chunk) == EG_CHUNK * 128 + 128, "the picture above");
 
 /* A memory found: valid within the epoch section. */
 struct engram {
@@ -53,6 +55,13 @@ bool slot_find(const struct store *s, const struct space *sp, const char *id, si
                struct engram *e) EG_MUST_USE;
 /* The memory behind a reference; false when the slot has been given away. */
 bool slot_get(const struct store *s, uint32_t number, uint32_t generation, struct engram *e) EG_MUST_USE;
+/* The live memory in that slot, whosever it is; false when there is none (e->generation
+ * is set even then). The number is below 16 x slot_chunks(). */
+bool slot_at(const struct store *s, uint32_t number, struct engram *e) EG_MUST_USE;
+uint32_t slot_chunks(const struct store *s);
+/* LSN of the last change to a chunk's memories: who has read an LSN as applied sees
+ * at least that one here. Changes of access counts do not count. */
+uint64_t slot_chunk_changed(const struct store *s, uint32_t chunk);
 
 /* Walk all live memories of a space: slot_walk once, then slot_next until
  * false. Order is by chunk, newest chunk first; a memory stored meanwhile may

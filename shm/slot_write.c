@@ -118,6 +118,17 @@ static uint64_t two_floats(float a, float b)
 	return word;
 }
 
+void slot_note_change(struct store_writer *w, uint32_t slot, uint64_t lsn)
+{
+	_Atomic uint64_t *changed = &slot_chunk_for_write(w, slot / EG_CHUNK)->changed_lsn;
+	uint64_t seen = atomic_load_explicit(changed, memory_order_relaxed);
+
+	/* Shards of a space share its chunks: the highest stays. */
+	while (seen < lsn && !atomic_compare_exchange_weak(changed, &seen, lsn))
+		;
+	FAULT(SLOT_MARKED);
+}
+
 void slot_publish(struct store_writer *w, uint32_t slot, uint64_t body, const struct record *r)
 {
 	struct slot *s = slot_for_write(w, slot);

@@ -14,6 +14,11 @@ void slot_free(struct store_writer *w, uint32_t slot, uint32_t space);
 /* Log thread: the chunks of a dropped space, all of whose slots are free. */
 void slot_free_chunks(struct store_writer *w, uint32_t space);
 
+/* Apply thread, before the change itself: a memory of that slot's chunk is changed by
+ * this LSN. A writer killed in between has then marked what its successor may not
+ * need to do again. */
+void slot_note_change(struct store_writer *w, uint32_t slot, uint64_t lsn);
+
 /* Apply thread: what a body that was written in full becomes. slot_publish makes
  * a FILLING slot LIVE; slot_replace gives a LIVE one another body and returns the
  * old one's offset; slot_unpublish makes it RETIRED. */

@@ -35,7 +35,8 @@ struct space {
 	_Atomic uint64_t terms;           /* sum of document lengths, for BM25's average */
 	_Atomic uint64_t raw_bytes;
 	_Atomic uint64_t with_vector;     /* live memories that have a vector */
-	uint64_t pad[12];
+	_Atomic uint64_t changed_lsn;     /* highest LSN that changed a word of a checkpoint's entry, 0 = none since loaded */
+	uint64_t pad[11];
 };
 _Static_assert(sizeof(struct space) == 256, "the picture above");
 

@@ -48,8 +48,18 @@ enum err space_reserve(struct store_writer *w, uint32_t number, struct fault *f)
 	return EG_E_OK;
 }
 
+static void note_change(struct space *sp, uint64_t lsn)
+{
+	uint64_t seen = atomic_load_explicit(&sp->changed_lsn, memory_order_relaxed);
+
+	while (seen < lsn && !atomic_compare_exchange_weak(&sp->changed_lsn, &seen, lsn))
+		;
+	FAULT(SPACE_MARKED);
+}
+
 static void set_terms(struct space *sp, const struct space_terms *t, uint64_t lsn)
 {
+	note_change(sp, lsn);
 	atomic_store(&sp->settings, t->settings);
 	atomic_store(&sp->quota_memories, t->quota_memories);
 	atomic_store(&sp->quota_bytes, t->quota_bytes);
@@ -108,15 +118,17 @@ void space_unpublish(struct store_writer *w, uint32_t number, uint64_t lsn)
 {
 	struct space *sp = space_for_write(w, number);
 
-	atomic_store(&sp->lsn, lsn);
+	note_change(sp, lsn);
+	/* State first: who meets the LSN of the deletion meets the deletion. */
 	atomic_store_explicit(&sp->state, EG_SPACE_DELETED, memory_order_release);
+	atomic_store(&sp->lsn, lsn);
 	FAULT(SPACE_UNPUBLISHED);
 	if (ids_remove(w, EG_SHARDS, ids_space_key(sp->id, strlen(sp->id)), number))
 		atomic_fetch_sub(&store_root(w)->counts.spaces, 1);
 	FAULT(SPACE_NAME_REMOVED);
 }
 
-void space_note_vector(struct store_writer *w, uint32_t number, enum vector_source source, uint32_t dim)
+void space_note_vector(struct store_writer *w, uint32_t number, enum vector_source source, uint32_t dim, uint64_t lsn)
 {
 	struct space *sp = space_for_write(w, number);
 	uint64_t seen = atomic_load(&sp->vectors), want = (uint64_t)source << 32 | dim;
@@ -128,6 +140,7 @@ void space_note_vector(struct store_writer *w, uint32_t number, enum vector_sour
 			return;
 		if (now == EG_SOURCE_BUILTIN && source == EG_SOURCE_BUILTIN)
 			return;
+		note_change(sp, lsn);
 		if (atomic_compare_exchange_weak(&sp->vectors, &seen, want)) {
 			FAULT(SPACE_VECTORS);
 			return;

@@ -26,7 +26,8 @@ void space_unpublish(struct store_writer *w, uint32_t number, uint64_t lsn);
 
 /* Apply threads: a vector of this kind was stored. A client's vector decides
  * over a built-in embedder's, never the other way round. */
-void space_note_vector(struct store_writer *w, uint32_t number, enum vector_source source, uint32_t dim);
+void space_note_vector(struct store_writer *w, uint32_t number, enum vector_source source, uint32_t dim,
+                       uint64_t lsn);
 
 struct space *space_for_write(struct store_writer *w, uint32_t number);
 

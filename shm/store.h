@@ -52,6 +52,11 @@ struct root {
 	_Atomic uint32_t n_slot_chunks;
 	_Atomic uint32_t n_node_chunks[EG_CLASSES];
 	struct store_counts counts;
+	/* What a checkpoint may rest on, and when one is due. */
+	_Atomic uint64_t checkpoint_id;   /* the newest that describes this very memory (whose extents may be shared), 0 = none */
+	_Atomic uint64_t changed_lsn;     /* of the last record that changed anything */
+	_Atomic uint64_t work_ns;         /* processor time that the records applied so far took: what a replay takes */
+	_Atomic uint64_t checkpoint_work_ns; /* the same, when that checkpoint began */
 };
 
 struct store {                            /* process-local */

@@ -255,6 +255,8 @@ UNIT += t/unit/wal_checkpoint
 t_unit_wal_checkpoint_SOURCES = t/unit/wal_checkpoint.c
 t_unit_wal_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_checkpoint_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+TFILES += t/checkpoint.t
+
 # Every instruction of the store's writing side (stride and seed: see the program).
 UNIT += t/unit/wal_killstep
 t_unit_wal_killstep_SOURCES = t/unit/wal_killstep.c t/unit/wal_step.h t/unit/wal_step_world.c \

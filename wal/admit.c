@@ -383,11 +383,25 @@ static bool answered_by_log(struct admit *a, struct entry *e, unsigned i, struct
 	return true;
 }
 
+/* Nothing to log: what it says goes to the second hand. */
+static enum err admit_control(struct admit *a, const struct op *op, struct outcome *o)
+{
+	struct control c;
+
+	if (op->head.dim != 0 || op->head.n_terms != 0 || op->head.n_tags != 0 || op->head.id_bytes != 0
+	    || !control_read(op->payload, op->head.packed_bytes, &c))
+		return EG_E_REQUEST;
+	return install_take(a->install, &c, &o->version);
+}
+
 static enum err one_op(struct admit *a, struct round *r, struct entry *e, unsigned i, struct op *op,
                        struct outcome *o)
 {
-	enum err err = check_op(a, op);
+	enum err err;
 
+	if (op->head.type == EG_RECORD_CHECKPOINT)
+		return admit_control(a, op, o);
+	err = check_op(a, op);
 	op->head.producer = e->producer;
 	op->head.entry = logged_entry(e->lane, e->seq);
 	op->head.op = (uint16_t)i;

@@ -10,6 +10,7 @@
 
 #include "common/config.h"
 #include "wal/appliers.h"
+#include "wal/install.h"
 #include "wal/logged.h"
 #include "wal/overlay.h"
 #include "wal/twins.h"
@@ -28,6 +29,7 @@ struct admit {
 	struct appliers *appliers;
 	const struct config *config;
 	uint64_t segment_bytes;
+	struct install *install;       /* for control entries (wal/control.h) */
 	bool full;                     /* no room for the log: PUTs are refused */
 	struct overlay overlay;
 	struct twins twins;

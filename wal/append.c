@@ -60,7 +60,7 @@ static int write_headers(const struct segment_header *h, int dir_fd, const char 
 
 static void next_header(const struct append *a, uint64_t start_lsn, uint64_t bytes, struct segment_header *h)
 {
-	uint64_t prev = a->header.number, redo = a->header.redo_lsn;
+	uint64_t prev = a->header.number;
 
 	memset(h, 0, sizeof *h);
 	h->magic = EG_SEGMENT_MAGIC;
@@ -75,7 +75,7 @@ static void next_header(const struct append *a, uint64_t start_lsn, uint64_t byt
 	if (getrandom(&h->salt, sizeof h->salt, 0) != (ssize_t)sizeof h->salt)
 		h->salt = (uint64_t)clock_mono_ns() ^ a->boot_id;
 	h->boot_id = a->boot_id;
-	h->redo_lsn = redo;
+	h->redo_lsn = a->redo_lsn;
 	h->created_us = clock_real_us();
 	h->bytes = bytes;
 	h->stores = a->dir->stores;

@@ -27,7 +27,8 @@ struct append {
 	uint64_t next_lsn, durable_lsn;
 	uint64_t boot_id;
 	uint32_t incarnation;
-	uint32_t segments;             /* files in wal/ */
+	uint64_t redo_lsn;             /* start LSN of the checkpoint in force, for new headers */
+	uint32_t segments;             /* put into wal/, and there at start */
 	uint64_t log_bytes;            /* used bytes of all of them */
 	uint8_t *buf;                  /* of the present round; 4 KiB aligned */
 	size_t cap, len, written;      /* its size; bytes laid out; bytes written */

@@ -56,6 +56,9 @@ static void answer(struct appliers *a, struct round *r)
 	}
 	if (r->last_lsn != 0)
 		a->answered_lsn = r->last_lsn;
+	/* A record of the writer's own end changes nothing. */
+	if (r->last_lsn != 0 && r->changes[0].head.type != EG_RECORD_SHUTDOWN)
+		atomic_store(&store_root(a->writer)->changed_lsn, r->last_lsn);
 	if (r->last_lsn != 0 && !a->hold_acked)
 		atomic_store_explicit(&page->acked_lsn, r->last_lsn, memory_order_release);
 	FAULT(ANSWER_ACKED);
@@ -87,7 +90,7 @@ static void *run(void *arg)
 {
 	struct applier *self = arg;
 	struct appliers *a = self->all;
-	uint64_t cpu = 0;
+	uint64_t cpu = 0, took_ns;
 
 	prctl(PR_SET_NAME, "engram-apply", 0, 0, 0);
 	(void)metric_cpu_ns(&cpu);
@@ -102,7 +105,10 @@ static void *run(void *arg)
 		r = &a->rounds[a->taken[self->number] % EG_ROUNDS];
 		pthread_mutex_unlock(&a->lock);
 		apply_share(a, r, self->number);
-		metric_add(M_CPU_WAL, metric_cpu_ns(&cpu));
+		took_ns = metric_cpu_ns(&cpu);
+		metric_add(M_CPU_WAL, took_ns);
+		if (r->last_lsn != 0)
+			atomic_fetch_add(&store_root(a->writer)->work_ns, took_ns);
 		pthread_mutex_lock(&a->lock);
 		a->taken[self->number]++;
 		if (atomic_fetch_sub(&r->left, 1) == 1)

@@ -118,10 +118,11 @@ static void apply_put(struct store_writer *w, const struct plan *p)
 	if (p->class_ != EG_NONE) {
 		node_publish(w, p->class_, p->node, record_vector(r), r->dim, p->slot, p->generation);
 		space_note_vector(w, r->space, r->flags & EG_RECORD_DERIVED ? EG_SOURCE_BUILTIN : EG_SOURCE_CLIENT,
-		                  r->dim);
+		                  r->dim, r->lsn);
 	}
 	write_body(w, p);
 	FAULT(APPLY_BODY);
+	slot_note_change(w, p->slot, r->lsn);
 	if (p->fresh) {
 		slot_publish(w, p->slot, p->body, r);
 		ids_insert(w, r->shard, r->key, p->slot);
@@ -139,12 +140,13 @@ static void apply_put(struct store_writer *w, const struct plan *p)
 	}
 }
 
-static void apply_delete(struct store_writer *w, uint32_t slot)
+static void apply_delete(struct store_writer *w, uint32_t slot, uint64_t lsn)
 {
 	uint64_t offset = atomic_load(&slot_for_write(w, slot)->body);
 	const struct body *b = region_at(&w->store.heap, offset, sizeof *b);
 	struct record r = b->record;
 
+	slot_note_change(w, slot, lsn);
 	slot_unpublish(w, slot);
 	(void)ids_remove(w, r.shard, r.key, slot);
 	count(w, &r, -1, true);
@@ -158,7 +160,7 @@ void apply_plan(struct store_writer *w, struct plan *p)
 	if (p->record->type == EG_RECORD_PUT)
 		apply_put(w, p);
 	else if (p->record->type == EG_RECORD_DELETE)
-		apply_delete(w, p->slot);
+		apply_delete(w, p->slot, p->record->lsn);
 }
 
 void apply_loaded(struct store_writer *w, const struct plan *p, const struct slot_words *words)
@@ -205,7 +207,7 @@ void apply_space_delete(struct store_writer *w, const struct record *r)
 	space_unpublish(w, r->space, r->lsn);
 	slot_walk(&w->store, sp, &walk);
 	while (slot_next(&walk, &e)) {
-		apply_delete(w, e.number);
+		apply_delete(w, e.number, r->lsn);
 		FAULT(SPACE_MEMORY_DROPPED);
 	}
 	retire_space(w, r->space);

@@ -6,6 +6,7 @@
 
 #include "common/fault.h"
 #include "shm/ids_write.h"
+#include "shm/metrics.h"
 #include "shm/reclaim_write.h"
 #include "shm/space_write.h"
 #include "wal/submit.h"
@@ -13,6 +14,20 @@
 static _Atomic uint64_t *applied_lsn(struct replay *p, unsigned shard)
 {
 	return &store_root(p->w)->applied_lsn[shard];
+}
+
+/* Every record that changes something passes here. */
+static void changed_by(struct replay *p, const struct record *r)
+{
+	atomic_store_explicit(&store_root(p->w)->changed_lsn, r->lsn, memory_order_relaxed);
+	if (p->applied == 0)
+		(void)metric_cpu_ns(&p->cpu_ns);
+}
+
+static void count_work(struct replay *p)
+{
+	if (p->applied > 0)
+		atomic_fetch_add(&store_root(p->w)->work_ns, metric_cpu_ns(&p->cpu_ns));
 }
 
 static enum err replay_put(struct replay *p, const struct record *r, const struct space *sp, struct fault *f)
@@ -66,6 +81,7 @@ static enum err replay_memory(struct replay *p, const struct record *r, struct f
 		p->skipped++;
 		return EG_E_OK;
 	}
+	changed_by(p, r);
 	if (atomic_load(&sp->state) == EG_SPACE_LIVE) {
 		if (r->type == EG_RECORD_PUT)
 			e = replay_put(p, r, sp, f);
@@ -77,6 +93,7 @@ static enum err replay_memory(struct replay *p, const struct record *r, struct f
 		atomic_store_explicit(applied_lsn(p, r->shard), r->lsn, memory_order_release);
 	if (++p->applied % 4096 == 0) {
 		(void)reclaim(p->w);
+		count_work(p);
 		desk_beat(p->w->desks);
 		/* How far it is, for who waits (status of the service). */
 		atomic_store_explicit(&desk_wal(p->w->desks)->recovered_records, p->applied, memory_order_relaxed);
@@ -90,6 +107,7 @@ static enum err replay_space(struct replay *p, const struct record *r, struct fa
 
 	if (r->lsn <= atomic_load(applied_lsn(p, EG_SHARDS)))
 		return EG_E_OK;
+	changed_by(p, r);
 	if (r->type == EG_RECORD_SPACE_PUT) {
 		e = space_reserve(p->w, r->space, f);
 		if (e == EG_E_OK)
@@ -195,6 +213,7 @@ void replay_end(struct replay *p, uint64_t last_lsn)
 		if (atomic_load(applied_lsn(p, s)) < last_lsn)
 			atomic_store_explicit(applied_lsn(p, s), last_lsn, memory_order_release);
 	FAULT(REPLAY_ENDED);
+	count_work(p);
 	free(p->run);
 	p->run = NULL;
 	p->run_bytes = p->run_cap = 0;

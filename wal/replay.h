@@ -19,6 +19,7 @@ struct replay {
 	struct logged *logged;         /* filled with what lanes may still hold; may be NULL */
 	uint64_t boot_id, acked_lsn;   /* only this boot's records above it */
 	uint64_t applied, skipped;
+	uint64_t cpu_ns;               /* processor time counted so far */
 	bool torn;                     /* a loss lies before the present batch: it may lack parts */
 	bool loss;                     /* a loss was met: what made a space may be gone */
 	uint64_t homeless;             /* records of spaces that no record made, after a loss */

@@ -8,6 +8,7 @@
 #include "wal/admit.h"
 #include "wal/append.h"
 #include "wal/cohort.h"
+#include "wal/install.h"
 #include "wal/lanes.h"
 
 struct writer {                        /* the whole wal process */
@@ -22,12 +23,14 @@ struct writer {                        /* the whole wal process */
 	struct admit admit;
 	struct lanes lanes;
 	struct cohort cohort;
+	struct install install;
 	enum config_sync sync_mode;    /* fixed at start */
 	uint32_t generation;           /* of the configuration in force */
 	bool read_only;
 	int64_t unsynced_since_ns;     /* 0 = nothing unsynced */
 	int64_t next_upkeep_ns;
 	uint64_t cpu_ns, read_bytes;   /* counted so far */
+	uint64_t work_ns;              /* processor time of the log thread when its round began */
 };
 
 /* busy: a round was just run, so only what is due now is done. */

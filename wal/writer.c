@@ -165,8 +165,12 @@ static void publish_words(struct writer *w)
 
 	atomic_store_explicit(&page->lsn, w->append.next_lsn - 1, memory_order_release);
 	atomic_store_explicit(&page->durable_lsn, w->append.durable_lsn, memory_order_release);
-	atomic_store_explicit(&page->segments, w->append.segments, memory_order_relaxed);
-	atomic_store_explicit(&page->log_bytes, w->append.log_bytes, memory_order_relaxed);
+	atomic_store_explicit(&page->segments, w->append.segments - atomic_load(&w->install.gone_segments),
+	                      memory_order_relaxed);
+	atomic_store_explicit(&page->log_bytes, w->append.log_bytes - atomic_load(&w->install.gone_bytes),
+	                      memory_order_relaxed);
+	w->append.redo_lsn = atomic_load(&w->install.redo_lsn);
+	install_wake(&w->install, w->read_only);
 	if (!w->append.unsynced)
 		w->unsynced_since_ns = 0;
 	else if (w->unsynced_since_ns == 0)
@@ -199,6 +203,9 @@ static void finish_round(struct writer *w, struct round *r)
 		r->durable = !w->append.unsynced;
 	}
 	publish_words(w);
+	/* What this round took of the processor is what a replay of it would take, about. */
+	if (r->last_lsn != 0)
+		atomic_fetch_add(&store_root(&w->store)->work_ns, metric_cpu_ns(&w->work_ns));
 	appliers_run(&w->appliers, r);
 	FAULT(ROUND_HANDED);
 	cohort_answered(&w->cohort, clock_mono_ns());
@@ -247,6 +254,7 @@ static bool run_round(struct writer *w)
 	struct round *r = appliers_round(&w->appliers);
 
 	round_begin(r);
+	(void)metric_cpu_ns(&w->work_ns);
 	cohort_begin(&w->cohort);
 	lanes_begin(&w->lanes);
 	gather(w, r);
@@ -345,6 +353,7 @@ static void shut_down(struct writer *w)
 		finish_round(w, r);
 	}
 	appliers_close(&w->appliers);
+	install_close(&w->install);
 	settle(w);
 	admit_close(&w->admit);
 	append_close(&w->append);
@@ -411,8 +420,12 @@ static enum err start(struct writer *w, const struct heritage *h, struct fault *
 	catch_crashes(&store_root(&w->store)->suspect);
 	atomic_store(&page->recovered_records, r.records);
 	atomic_store(&page->recovery_ns, r.ns);
+	e = install_open(&w->install, &w->dir, w->desks, &w->store, f);
+	if (e != EG_E_OK)
+		return e;
 	admit_open(&w->admit, &w->store, &w->appliers, w->config, w->append.spares.bytes);
 	w->admit.logged = logged;
+	w->admit.install = &w->install;
 	appliers_hold_acked(&w->appliers, logged.n > 0);
 	lanes_open(&w->lanes, h->desks);
 	publish_words(w);
@@ -450,8 +463,10 @@ int wal_main(const struct heritage *h)
 				LOG_ERROR("the log file cannot be opened again: %s", strerror(errno));
 		}
 		upkeep(&w, busy);
-		if (!busy)
+		if (!busy) {
+			publish_words(&w); /* the second hand may have changed some */
 			wait_for_work(&w);
+		}
 	}
 	shut_down(&w);
 	LOG_INFO("the wal process ends; the log is complete up to LSN %llu",

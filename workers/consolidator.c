@@ -2,11 +2,12 @@
  *
  * The main thread waits for signals, the desk's doorbell and timers; what takes
  * time runs in two pools: "consolidation" forms beliefs, "background" does the
- * rest. Now there is one task: a run, every [consolidation] interval_seconds, that
- * deletes what has expired. It promises nothing to a waiting client, so when the
- * writer does not answer, or memory is short, a run is given up and counted.
- * How it stops: QUIT (or the master's death) lets the present run finish what it
- * has sent, within drain_timeout_seconds; TERM ends it at once.
+ * rest: a run, every [consolidation] interval_seconds, that deletes what has expired;
+ * and a checkpoint, when one is due (checkpoints.h). A run promises nothing to a waiting
+ * client, so when the writer does not answer, or memory is short, it is given up and counted.
+ * How it stops: QUIT lets the present work finish what it has sent, and makes a last
+ * checkpoint if anything changed, all within drain_timeout_seconds; the master's death
+ * is the same without a checkpoint; TERM ends it at once.
  */
 #include "workers/consolidator.h"
 
@@ -21,6 +22,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "shm/metrics.h"
+#include "workers/checkpoints.h"
 #include "workers/expire.h"
 #include "workers/pool.h"
 #include "workers/settings.h"
@@ -40,11 +42,13 @@ struct consolidator {
 	struct event *signals[4], *door, *beat;
 	int64_t next_run_ms, stop_ms;  /* INT64_MAX: not stopping */
 	bool forced;
-	struct work run;
+	struct work run, checkpoint;
+	struct checkpoints checkpoints;
+	bool last_wanted;              /* a checkpoint before this process ends */
 	pthread_mutex_t lock;          /* the fields below */
 	pthread_cond_t rung;
 	unsigned rings;
-	bool running, stopping;
+	bool running, checkpointing, stopping;
 	unsigned n_epochs;
 };
 
@@ -142,7 +146,66 @@ static void run(struct work *work, void *thread)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* ---- a checkpoint (background pool) */
+
+static unsigned rings(void *arg)
+{
+	struct consolidator *c = arg;
+	unsigned n;
+
+	pthread_mutex_lock(&c->lock);
+	n = c->rings;
+	pthread_mutex_unlock(&c->lock);
+	return n;
+}
+
+static void await_ring(void *arg, unsigned seen)
+{
+	struct consolidator *c = arg;
+
+	pthread_mutex_lock(&c->lock);
+	while (c->rings == seen)
+		pthread_cond_wait(&c->rung, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void checkpoint(struct work *work, void *thread)
+{
+	struct background *b = thread;
+	struct consolidator *c = b->c;
+	(void)work;
+
+	(void)!checkpoints_make(&c->checkpoints, &b->epoch);
+	pthread_mutex_lock(&c->lock);
+	c->checkpointing = false;
+	pthread_mutex_unlock(&c->lock);
+}
+
 /* ---- main thread */
+
+static bool is_busy(struct consolidator *c)
+{
+	bool busy;
+
+	pthread_mutex_lock(&c->lock);
+	busy = c->running || c->checkpointing;
+	pthread_mutex_unlock(&c->lock);
+	return busy;
+}
+
+static void begin_checkpoint(struct consolidator *c)
+{
+	bool busy;
+
+	pthread_mutex_lock(&c->lock);
+	busy = c->checkpointing;
+	c->checkpointing = true;
+	pthread_mutex_unlock(&c->lock);
+	if (busy)
+		return;
+	c->checkpoint.run = checkpoint;
+	pool_push(c->background, &c->checkpoint, true);
+}
 
 static void begin_run(struct consolidator *c)
 {
@@ -205,11 +268,44 @@ static void leave_old_store(struct consolidator *c)
 	event_base_loopbreak(c->base);
 }
 
+/* Once, when all else has ended. The family that leaves to another one makes none: it waits. */
+static bool last_checkpoint(struct consolidator *c)
+{
+	if (!c->last_wanted || !c->attached || getppid() != c->heritage->parent_pid
+	    || atomic_load(&desk_master(c->heritage->desks)->handover) || !checkpoints_missing(&c->checkpoints))
+		return false;
+	c->last_wanted = false;
+	begin_checkpoint(c);
+	return true;
+}
+
+static void step_to_end(struct consolidator *c, int64_t now_ms)
+{
+	bool busy = is_busy(c);
+
+	if (now_ms < c->stop_ms && (busy || last_checkpoint(c)))
+		return;
+	c->forced = busy;
+	event_base_loopbreak(c->base);
+}
+
+static void begin_what_is_due(struct consolidator *c, int64_t now_ms)
+{
+	bool busy;
+
+	pthread_mutex_lock(&c->lock);
+	busy = c->checkpointing;
+	pthread_mutex_unlock(&c->lock);
+	if (now_ms >= c->next_run_ms)
+		begin_run(c);
+	if (!busy && checkpoints_due(&c->checkpoints, c->config, now_ms))
+		begin_checkpoint(c);
+}
+
 static void on_beat(evutil_socket_t fd, short what, void *arg)
 {
 	struct consolidator *c = arg;
 	int64_t now_ms = clock_mono_ms();
-	bool busy;
 	(void)fd, (void)what;
 
 	desk_beat(c->heritage->desks);
@@ -222,15 +318,10 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 		leave_old_store(c);
 	if (getppid() != c->heritage->parent_pid)
 		begin_stop(c);
-	pthread_mutex_lock(&c->lock);
-	busy = c->running;
-	pthread_mutex_unlock(&c->lock);
-	if (c->stop_ms != INT64_MAX && (!busy || now_ms >= c->stop_ms)) {
-		c->forced = busy;
-		event_base_loopbreak(c->base);
-	} else if (c->attached && now_ms >= c->next_run_ms) {
-		begin_run(c);
-	}
+	if (c->stop_ms != INT64_MAX)
+		step_to_end(c, now_ms);
+	else if (c->attached)
+		begin_what_is_due(c, now_ms);
 }
 
 static void on_door(evutil_socket_t fd, short what, void *arg)
@@ -252,6 +343,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 	switch (number) {
 	case SIGQUIT:
+		c->last_wanted = true;
 		begin_stop(c);
 		on_beat(-1, what, c);
 		break;
@@ -371,6 +463,8 @@ int consolidator_main(const struct heritage *h)
 	pthread_cond_init(&c->rung, NULL);
 	metrics_attach(h->desks);
 	submit_init(&c->lane, h->desks, BACKGROUND_LANE);
+	c->checkpoints = (struct checkpoints){ .heritage = h, .store = &c->store, .lane = &c->lane,
+		.rings = rings, .await_ring = await_ring, .arg = c };
 	start_events(c);
 	start_threads(c);
 	on_beat(-1, 0, c);

@@ -35,11 +35,11 @@ libapi_a_SOURCES += \
 	workers/api/memories.h workers/api/memories.c \
 	workers/api/batch.h workers/api/batch.c \
 	workers/api/recall_api.h workers/api/recall_api.c \
-	workers/api/spaces.h workers/api/spaces.c
+	workers/api/spaces.h workers/api/spaces.c workers/api/admin.c
 
 # 6 workers: what each process is.
 noinst_LIBRARIES += libworkers.a
 libworkers_a_SOURCES = \
 	workers/worker.h workers/worker.c workers/consolidator.h workers/consolidator.c \
 	workers/pool.h workers/pool.c workers/settings.h workers/settings.c \
-	workers/expire.h workers/expire.c
+	workers/expire.h workers/expire.c workers/checkpoints.h workers/checkpoints.c

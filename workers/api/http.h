@@ -157,6 +157,8 @@ struct request {
 	enum pool_kind finish_pool;                /* POOL_INLINE: in the event loop */
 	struct ticket ticket[EG_REQUEST_TICKETS];
 	unsigned n_tickets;
+	bool (*until)(const struct request *r);    /* NULL, or what must be true as well before finish is called:
+	                                            * looked at when the doorbell rings */
 	void *state;                               /* the handler's own, from the arena */
 
 	/* private to workers/api */

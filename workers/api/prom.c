@@ -174,6 +174,9 @@ static void wal(struct buf *b, const struct desks *d)
 	line_seconds(b, "engram_wal_recovery_duration_seconds", "", atomic_load(&w->recovery_ns));
 	head(b, "engram_disk_bytes", "gauge", "Bytes on disk by area of the data directory.");
 	line_uint(b, "engram_disk_bytes", "area=\"wal\"", atomic_load(&w->log_bytes));
+	line_uint(b, "engram_disk_bytes", "area=\"checkpoints\"", atomic_load(&w->checkpoint.disk_bytes));
+	one(b, "engram_wal_warm_segments", "gauge", "Segments of the log that no recovery replays, kept for their memories.", atomic_load(&w->checkpoint.warm_segments));
+	one(b, "engram_checkpoint_lsn", "gauge", "Log sequence number from which the checkpoint in force is replayed.", atomic_load(&w->checkpoint.start_lsn));
 	one(b, "engram_disk_writes_bytes_total", "counter", "Bytes written by the storage layer.", metric_sum(d, M_DISK_WRITE, false));
 }
 

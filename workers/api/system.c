@@ -91,6 +91,23 @@ static void add_embedder(struct buf *b, const struct config *c)
 	buf_printf(b, ",\"dimension\":%ld}", c->embedding_dimension);
 }
 
+/* How far a recovery would have to go, and what it would take: measured, not guessed. */
+static void add_checkpoint(struct buf *b, const struct wal_page *wal, const struct root *root)
+{
+	const struct checkpoint_page *p = &wal->checkpoint;
+	uint64_t work = root ? atomic_load(&root->work_ns) : 0, then = root ? atomic_load(&root->checkpoint_work_ns) : 0;
+	char when[EG_CLOCK_TEXT] = "";
+
+	if (atomic_load(&p->created_us))
+		clock_format(atomic_load(&p->created_us), when);
+	buf_printf(b, ",\"checkpoint\":{\"id\":%lu,\"start_lsn\":%lu,\"rows\":%lu,\"bytes\":%lu,\"disk_bytes\":%lu,\"created_at\":",
+	           atomic_load(&p->id), atomic_load(&p->start_lsn), atomic_load(&p->rows), atomic_load(&p->bytes),
+	           atomic_load(&p->disk_bytes));
+	buf_json_text(b, *when ? when : NULL);
+	buf_printf(b, ",\"fell_back\":%s,\"replay_seconds\":%.3f}", atomic_load(&p->fell_back) ? "true" : "false",
+	           (double)(work > then ? work - then : 0) / 1e9);
+}
+
 enum verdict system_introspect(struct request *r, struct worker_thread *t)
 {
 	const struct service *s = r->loop->service;
@@ -114,13 +131,14 @@ enum verdict system_introspect(struct request *r, struct worker_thread *t)
 	add_numa(b, r->config);
 	buf_printf(b, ",\"vector_kernel\":\"%s\",", vec_name());
 	add_embedder(b, r->config);
-	buf_printf(b, ",\"wal\":{\"lsn\":%lu,\"durable_lsn\":%lu,\"segments\":%u", atomic_load(&wal->lsn),
-	           atomic_load(&wal->durable_lsn), atomic_load(&wal->segments));
+	buf_printf(b, ",\"wal\":{\"lsn\":%lu,\"durable_lsn\":%lu,\"segments\":%u,\"warm_segments\":%u", atomic_load(&wal->lsn),
+	           atomic_load(&wal->durable_lsn), atomic_load(&wal->segments), atomic_load(&wal->checkpoint.warm_segments));
 	if (atomic_load(&wal->lost_ranges) > 0)
 		buf_printf(b, ",\"accepted_loss\":{\"ranges\":%u,\"records\":%lu,\"first_lsn\":%lu,\"last_lsn\":%lu}",
 		           atomic_load(&wal->lost_ranges), atomic_load(&wal->lost_records), atomic_load(&wal->lost_first),
 		           atomic_load(&wal->lost_last));
 	buf_puts(b, "}");
+	add_checkpoint(b, wal, attached ? s->store.root : NULL);
 	/* Every memory is in shared memory as long as nothing demotes one. */
 	buf_printf(b, ",\"counts\":{\"hot\":%lu,\"warm\":0,\"cold\":0,\"total\":%lu}", total, total);
 	buf_printf(b, ",\"testing\":{\"clock_offset_seconds\":%ld}}\n", clock_offset_seconds());

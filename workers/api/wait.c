@@ -51,6 +51,8 @@ static bool answered(const struct request *r)
 	for (unsigned i = 0; i < r->n_tickets; i++)
 		if (!submit_poll(&r->ticket[i], &err, &lsn, &durable))
 			return false;
+	if (r->until && !r->until(r))
+		return false;
 	FAULT(WORKER_ANSWERED);
 	return true;
 }
