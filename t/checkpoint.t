@@ -117,6 +117,6 @@ subtest 'a graceful stop' => sub {
 	is_deeply([files('checkpoints')], \@files, 'none when nothing has changed');
 };
 
-$s->launch;
+is($s->restart, 1, 'started once more');
 $s->stop_ok;
 done_testing;

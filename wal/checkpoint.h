@@ -25,9 +25,9 @@
  *      LSN is right; the other memory's next record is above start. The row of an id
  *      that is older is dropped; the row of a node that is older gets another node.
  *   5. Free slots of an extent get a generation above its `generation`.
- *   6. Who loads it says so in the root (checkpoint_id), leaves changed_lsn of chunks and spaces at 0,
- *      and marks a chunk (slot_note_change, start + 1) of which a row was dropped or given
- *      another node: the next checkpoint keeps every extent without a mark as it is.
+ *   6. Who loads it says so in the root (checkpoint_id) and leaves changed_lsn of chunks at 0: the next
+ *      checkpoint keeps every extent without a mark as it is. When a row was dropped or
+ *      got another node, checkpoint_id stays 0, and the next one is written in full.
  *   7. Counts of accesses are of the time of the dump, and do not make an extent change.
  *
  * Written by the consolidation process (dump.h), put in force by the wal process

@@ -156,6 +156,22 @@ static void show(const struct install *i, const struct superblock *s)
 	atomic_store_explicit(&p->id, s->newest.id, memory_order_release);
 }
 
+/* At start: what the last process of this kind had put in force. */
+static void show_newest(const struct install *i)
+{
+	struct checkpoint_page *p = page_of(i);
+	struct checkpoint c;
+	struct fault f;
+
+	if (i->dir->super.n_places == 0
+	    || checkpoint_open(&c, i->dir->checkpoints_fd, i->dir->uuid, &i->dir->super.places[0], &f) != EG_E_OK)
+		return;
+	atomic_store(&p->rows, c.header.rows);
+	atomic_store(&p->bytes, c.header.bytes);
+	atomic_store(&p->created_us, c.header.created_us);
+	checkpoint_close(&c);
+}
+
 static void show_files(const struct install *i, const struct retired_files *r)
 {
 	struct checkpoint_page *p = page_of(i);
@@ -273,6 +289,7 @@ enum err install_open(struct install *i, struct datadir *dir, struct desks *d, s
 	pthread_cond_init(&i->changed, NULL);
 	atomic_store(&i->redo_lsn, dir->super.now.newest.start_lsn);
 	show(i, &dir->super.now);
+	show_newest(i);
 	retire_count(dir, &r);
 	show_files(i, &r);
 	if (pthread_create(&i->thread, NULL, run, i) != 0)

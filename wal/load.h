@@ -20,6 +20,7 @@
 struct load_report {
 	uint64_t memories;             /* live now */
 	uint64_t dropped;              /* rows of deleted spaces, and of ids with a newer row */
+	uint64_t parted;               /* rows that got another node than theirs */
 	uint64_t bytes;                /* read: of checkpoint files and segments */
 	bool rot;                      /* EG_E_VALIDATION because of the log, not of the checkpoint */
 };

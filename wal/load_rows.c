@@ -208,6 +208,7 @@ static void part_nodes(struct load *l, uint64_t nodes[EG_CLASSES])
 		if (row->class_ == EG_NONE || l->taken[row->class_][row->node]++ == 0)
 			continue;
 		l->taken[row->class_][row->node] = 1;
+		l->report->parted++;
 		row->node = (uint32_t)nodes[row->class_];
 		nodes[row->class_] += EG_CHUNK;
 	}

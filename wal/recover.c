@@ -79,6 +79,15 @@ static enum err create(struct store_writer *w, const struct heritage *h, const s
 	return store_create(w, h->desks, h->shm_prefix, d->uuid, h->boot_id, h->config->storage_use_huge_pages, f);
 }
 
+/* The next checkpoint may share extents with this one, when every row stands as it is there. */
+static void note_loaded(struct store_writer *w, const struct checkpoint_place *place, const struct load_report *r,
+                        bool fell_back)
+{
+	if (r->dropped == 0 && r->parted == 0)
+		atomic_store(&store_root(w)->checkpoint_id, place->id);
+	atomic_store(&desk_wal(w->desks)->checkpoint.fell_back, fell_back);
+}
+
 /* A new store: from the newest checkpoint that is whole, else empty, to be filled from the
  * whole log. *from: the first record that is to be applied. */
 static enum err load(struct store_writer *w, const struct heritage *h, const struct datadir *d, uint64_t *from,
@@ -97,6 +106,7 @@ static enum err load(struct store_writer *w, const struct heritage *h, const str
 			e = load_checkpoint(w, d, place, cpus > 0 ? (unsigned)cpus : 1, &r, f);
 		if (e == EG_E_OK) {
 			*from = place->start_lsn + 1;
+			note_loaded(w, place, &r, i > 0);
 			LOG_INFO("checkpoint %llu: %llu memories loaded in %.3f s, up to LSN %llu",
 			         (unsigned long long)place->id, (unsigned long long)r.memories,
 			         (double)(clock_mono_ns() - began) / 1e9, (unsigned long long)place->start_lsn);
