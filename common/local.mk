@@ -12,7 +12,9 @@ libcommon_a_SOURCES += \
 	common/crc32c.h common/crc32c.c common/hash.h common/hash.c \
 	common/words.h common/words.c \
 	common/vec.h common/vec.c common/vec_kernels.h common/vec_scalar.c \
-	common/vec_sse4.c common/vec_avx2.c common/vec_avx512.c
+	common/vec_sse4.c common/vec_avx2.c common/vec_avx512.c \
+	common/code.h common/code.c common/code_kernels.h common/code_hadamard.h \
+	common/code_scalar.c common/code_sse4.c common/code_avx2.c common/code_avx512.c
 # configuration, log, clock
 libcommon_a_SOURCES += \
 	common/config.h common/config.def common/config_parts.h \

@@ -17,7 +17,7 @@ static const struct vec_kernels *now = &vec_scalar;
 static const struct vec_kernels *const sets[] = {
 	&vec_scalar,
 #ifdef __x86_64__
-	&vec_sse4, &vec_avx2, &vec_avx512,
+	&vec_sse4, &vec_avx2, &vec_avx512, &vec_avx512_vnni,
 #endif
 };
 enum { SETS = sizeof sets / sizeof *sets };
@@ -30,7 +30,9 @@ static bool supported(const struct vec_kernels *k)
 	if (k == &vec_avx2)
 		return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 	if (k == &vec_avx512)
-		return __builtin_cpu_supports("avx512f");
+		return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx2");
+	if (k == &vec_avx512_vnni)
+		return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni") && supported(&vec_avx512);
 #endif
 	return k == &vec_scalar;
 }
@@ -50,9 +52,9 @@ static const struct vec_kernels *best(const char *name, const char **why)
 	unsigned top = SETS - 1;
 
 	if (name != NULL) {
-		while (top > 0 && strcmp(sets[top]->name, name) != 0)
+		while (top > 0 && strcmp(sets[top]->isa, name) != 0)
 			top--;
-		if (strcmp(sets[top]->name, name) != 0) {
+		if (strcmp(sets[top]->isa, name) != 0) {
 			snprintf(reason, sizeof reason, "there are no kernels \"%.32s\" on this machine (scalar, sse4, avx2, avx512)", name);
 			*why = reason;
 			top = SETS - 1;
@@ -61,7 +63,7 @@ static const struct vec_kernels *best(const char *name, const char **why)
 	for (unsigned i = top; i > 0; i--) {
 		if (supported(sets[i]))
 			return sets[i];
-		if (name != NULL && *why == NULL) {
+		if (name != NULL && *why == NULL && strcmp(sets[i]->isa, sets[i]->name) == 0) {
 			snprintf(reason, sizeof reason, "this CPU does not support %s", name);
 			*why = reason;
 		}
@@ -84,7 +86,8 @@ const char *vec_init(bool simd_enabled, const char *avx_version)
 	return why;
 }
 
-const char *vec_name(void) { return now->name; }
+const char *vec_name(void) { return now->isa; }
+const struct vec_kernels *vec_set(void) { return now; }
 unsigned vec_lanes(void) { return now->lanes; }
 
 float vec_dot(const float *a, const float *b, size_t dim)

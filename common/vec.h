@@ -1,4 +1,5 @@
-/* Kernels for f32 vectors, in four instruction sets chosen once.
+/* Kernels for f32 vectors, in four instruction sets chosen once; the kernels for
+ * codes (common/code.h) are chosen with them, of AVX-512 with and without VNNI.
  *
  * vec_init sets function pointers before the first fork; every process then
  * uses the same set. Results of the sets differ in the last bits (within 1e-5
@@ -13,8 +14,12 @@
 
 #include "common/err.h"
 
+struct code_kernels;               /* common/code_kernels.h */
+
 struct vec_kernels {
-	const char *name;          /* "scalar", "sse4", "avx2", "avx512" */
+	const char *name;          /* "scalar", "sse4", "avx2", "avx512", "avx512-vnni" */
+	const char *isa;           /* the same without "-vnni": what is asked for and told */
+	const struct code_kernels *code;
 	unsigned lanes;            /* floats per register: 1, 4, 8, 16 */
 	float (*dot)(const float *a, const float *b, size_t dim);
 	/* dot and both squared norms in one pass: out = {a.b, a.a, b.b} */
@@ -27,7 +32,8 @@ struct vec_kernels {
  * else why something else was taken, static text for the log. Call it before
  * threads exist; before the first call the scalar kernels are in force. */
 const char *vec_init(bool simd_enabled, const char *avx_version) EG_MUST_USE;
-const char *vec_name(void);
+const char *vec_name(void);        /* isa of the set in force */
+const struct vec_kernels *vec_set(void);
 unsigned vec_lanes(void);
 /* A set by name, for tests and measurements; NULL: unknown, or this CPU lacks it. */
 const struct vec_kernels *vec_kernels(const char *name);

@@ -76,5 +76,5 @@ AVX2 static void dot3(const float *a, const float *b, size_t dim, float out[3])
 	out[2] = total(_mm256_add_ps(bb0, bb1));
 }
 
-const struct vec_kernels vec_avx2 = { "avx2", 8, dot, dot3 };
+const struct vec_kernels vec_avx2 = { "avx2", "avx2", &code_avx2, 8, dot, dot3 };
 #endif

@@ -63,5 +63,7 @@ AVX512 static void dot3(const float *a, const float *b, size_t dim, float out[3]
 	out[2] = _mm512_reduce_add_ps(_mm512_add_ps(bb0, bb1));
 }
 
-const struct vec_kernels vec_avx512 = { "avx512", 16, dot, dot3 };
+/* Without VNNI the 256-bit kernels do as well for codes. */
+const struct vec_kernels vec_avx512 = { "avx512", "avx512", &code_avx2, 16, dot, dot3 };
+const struct vec_kernels vec_avx512_vnni = { "avx512-vnni", "avx512", &code_avx512_vnni, 16, dot, dot3 };
 #endif

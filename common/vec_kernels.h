@@ -4,6 +4,7 @@
 #ifndef COMMON_VEC_KERNELS_H
 #define COMMON_VEC_KERNELS_H
 
+#include "common/code_kernels.h"
 #include "common/vec.h"
 
 extern const struct vec_kernels vec_scalar;
@@ -11,6 +12,7 @@ extern const struct vec_kernels vec_scalar;
 extern const struct vec_kernels vec_sse4;       /* SSE4.1 */
 extern const struct vec_kernels vec_avx2;       /* AVX2 and FMA */
 extern const struct vec_kernels vec_avx512;     /* AVX-512F */
+extern const struct vec_kernels vec_avx512_vnni; /* and BW and VNNI, for codes */
 #endif
 
 #endif

@@ -35,4 +35,4 @@ PLAIN static void dot3(const float *a, const float *b, size_t dim, float out[3])
 	out[2] = bb;
 }
 
-const struct vec_kernels vec_scalar = { "scalar", 1, dot, dot3 };
+const struct vec_kernels vec_scalar = { "scalar", "scalar", &code_scalar, 1, dot, dot3 };

@@ -59,5 +59,5 @@ SSE4 static void dot3(const float *a, const float *b, size_t dim, float out[3])
 	}
 }
 
-const struct vec_kernels vec_sse4 = { "sse4", 4, dot, dot3 };
+const struct vec_kernels vec_sse4 = { "sse4", "sse4", &code_sse4, 4, dot, dot3 };
 #endif

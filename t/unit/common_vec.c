@@ -11,7 +11,7 @@
 
 #include "common/vec.h"
 
-static const char *const names[] = { "scalar", "sse4", "avx2", "avx512" };
+static const char *const names[] = { "scalar", "sse4", "avx2", "avx512", "avx512-vnni" };
 enum { NAMES = sizeof names / sizeof *names };
 
 static float random_float(void)
@@ -84,9 +84,17 @@ static void choice(void **state)
 	unsetenv("ENGRAM_SIMD");
 	assert_string_equal(vec_name(), "scalar");
 	for (unsigned k = 0; k < NAMES; k++) {
-		const char *why = vec_init(true, names[k]);
+		const struct vec_kernels *v = vec_kernels(names[k]);
+		const char *why;
 
-		if (vec_kernels(names[k]) != NULL) {
+		if (v != NULL && strcmp(v->name, v->isa) != 0) {
+			assert_null(vec_init(true, v->isa));     /* the better one of two of a name */
+			assert_ptr_equal(vec_set(), v);
+			assert_non_null(vec_init(true, v->name)); /* is not a name to be asked for */
+			continue;
+		}
+		why = vec_init(true, names[k]);
+		if (v != NULL) {
 			widest = vec_kernels(names[k]);
 			assert_null(why);
 			assert_string_equal(vec_name(), names[k]);
