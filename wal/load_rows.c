@@ -151,10 +151,26 @@ enum err load_rows(struct load *l, struct fault *f)
 
 /* ---- the frame ------------------------------------------------------------------- */
 
+#define EG_GROW_STEP (UINT64_C(32) << 20)
+
+/* Making hundreds of megabytes takes longer than a heartbeat may: step by step. */
+static enum err grow(struct load *l, struct region *r, uint64_t bytes, struct fault *f)
+{
+	enum err e = EG_E_OK;
+
+	while (e == EG_E_OK && region_grown(r) < bytes) {
+		uint64_t step = region_grown(r) + EG_GROW_STEP;
+
+		e = region_grow(r, step < bytes ? step : bytes, f);
+		desk_beat(l->w->desks);
+	}
+	return e;
+}
+
 static enum err slots_exist(struct load *l, struct fault *f)
 {
 	uint32_t chunks = l->n_extents * (extent_entries(EG_EXTENT_ROWS) / EG_CHUNK);
-	enum err e = region_grow(&l->w->store.slot, (uint64_t)chunks * sizeof(struct slot_chunk), f);
+	enum err e = grow(l, &l->w->store.slot, (uint64_t)chunks * sizeof(struct slot_chunk), f);
 
 	if (e != EG_E_OK)
 		return e;
@@ -173,10 +189,9 @@ static enum err nodes_exist(struct load *l, unsigned class_, uint32_t chunks, st
 	enum err e = store_make_class(l->w, class_, f);
 
 	if (e == EG_E_OK)
-		e = region_grow(&l->w->store.node[class_], (uint64_t)chunks * sizeof(struct node_chunk), f);
+		e = grow(l, &l->w->store.node[class_], (uint64_t)chunks * sizeof(struct node_chunk), f);
 	if (e == EG_E_OK)
-		e = region_grow(&l->w->store.vec[class_],
-		                (uint64_t)chunks * EG_CHUNK * node_stride(class_) * sizeof(float), f);
+		e = grow(l, &l->w->store.vec[class_], (uint64_t)chunks * EG_CHUNK * node_stride(class_) * sizeof(float), f);
 	for (uint32_t c = 0; c < chunks && e == EG_E_OK; c++) {
 		struct node_chunk *chunk = node_chunk_for_write(l->w, class_, c);
 

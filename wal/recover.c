@@ -39,6 +39,39 @@ static void give_up_store(struct store_writer *w, const char *why)
 	store_close(w);
 }
 
+static uint64_t applied(struct store_writer *w, bool highest)
+{
+	uint64_t low = UINT64_MAX, high = 0;
+
+	for (unsigned s = 0; s < EG_SHARDS; s++) {
+		uint64_t lsn = atomic_load(&store_root(w)->applied_lsn[s]);
+
+		low = lsn < low ? lsn : low;
+		high = lsn > high ? lsn : high;
+	}
+	return highest ? high : low;
+}
+
+/* A family that was killed leaves a store that can be read, as it can after the death of the wal
+ * process alone: at every instruction readers find each memory whole, or not at all.
+ * So the new family's readers need not wait for repair and replay, if the store belongs to
+ * this log. Not when the last writer may have stored anywhere. */
+static void let_readers_in(struct store_writer *w, const struct heritage *h, const struct datadir *d)
+{
+	struct root *root = store_root(w);
+
+	if (atomic_load(&root->boot_id) == h->boot_id
+	    || !scan_reaches(d, atomic_load(&root->segment_number), atomic_load(&root->segment_salt), applied(w, true)))
+		return;
+	/* No lane of this family holds an entry of what is applied: a successor need not read
+	 * the log from its beginning. */
+	atomic_store(&desk_wal(h->desks)->acked_lsn, applied(w, false));
+	store_publish(w, h->boot_id);
+	FAULT(READERS_EARLY);
+	for (unsigned k = EG_DESK_FIRST; k < h->desks->n; k++)
+		desk_ring_always(h->desks, k);
+}
+
 /* Adopt what the last writer left, of this family or of one that died. False:
  * there is nothing, or it cannot be trusted. */
 static bool adopt(struct store_writer *w, const struct heritage *h, const struct datadir *d)
@@ -57,6 +90,8 @@ static bool adopt(struct store_writer *w, const struct heritage *h, const struct
 	suspect = atomic_load(&store_root(w)->suspect) != 0;
 	if (suspect)
 		LOG_WARN("the last wal process did not die of a kill: every object is verified");
+	else
+		let_readers_in(w, h, d);
 	if (store_repair(w, suspect, &report, &f) == EG_E_OK) {
 		atomic_store(&store_root(w)->suspect, 0);
 		LOG_INFO("repair: %llu memories live; freed %llu slots, %llu vectors, %llu chunks; ids: %llu removed,"
@@ -126,15 +161,10 @@ static enum err load(struct store_writer *w, const struct heritage *h, const str
 
 static uint64_t replay_from(struct store_writer *w, const struct heritage *h)
 {
-	uint64_t from = UINT64_MAX, acked = atomic_load(&desk_wal(w->desks)->acked_lsn);
+	uint64_t from = applied(w, false), acked = atomic_load(&desk_wal(w->desks)->acked_lsn);
 
 	if (atomic_load(&store_root(w)->boot_id) != h->boot_id)
 		acked = UINT64_MAX - 1;    /* another family's lanes: nobody waits for an answer */
-	for (unsigned s = 0; s < EG_SHARDS; s++) {
-		uint64_t lsn = atomic_load(&store_root(w)->applied_lsn[s]);
-
-		from = lsn < from ? lsn : from;
-	}
 	/* What was not answered yet is needed too: lanes are read again from there. */
 	return (acked < from ? acked : from) + 1;
 }
@@ -194,14 +224,7 @@ static enum err open_log(struct append *a, const struct datadir *d, const struct
  * records went to is there, and the log reaches as far as the store. */
 static bool log_matches(struct store_writer *w, const struct scan *s)
 {
-	uint64_t highest = 0;
-
-	for (unsigned k = 0; k < EG_SHARDS; k++) {
-		uint64_t lsn = atomic_load(&store_root(w)->applied_lsn[k]);
-
-		highest = lsn > highest ? lsn : highest;
-	}
-	return s->found && highest <= s->last_lsn;
+	return s->found && applied(w, true) <= s->last_lsn;
 }
 
 static enum err replay_log(struct datadir *d, struct store_writer *w, struct logged *logged,

@@ -204,6 +204,33 @@ enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg
 	return e;
 }
 
+bool scan_reaches(const struct datadir *d, uint64_t number, uint64_t salt, uint64_t lsn)
+{
+	bool found = false, reaches = false;
+	uint64_t *starts, first, last;
+	struct fault f;
+	unsigned n;
+
+	if (datadir_segments(d, &starts, &n, &f) != EG_E_OK)
+		return false;
+	for (unsigned i = n; i-- > 0 && !found;) {
+		struct segment_reader s;
+		char path[4200];
+
+		datadir_segment_path(d, path, starts[i]);
+		if (segment_open(&s, path, &f) != EG_E_OK)
+			continue;
+		found = s.header.number == number && s.header.salt == salt
+		        && memcmp(s.header.uuid, d->uuid, sizeof d->uuid) == 0;
+		reaches = found && s.header.start_lsn > lsn;
+		while (found && !reaches && segment_skip(&s, &first, &last))
+			reaches = last >= lsn;
+		segment_close(&s);
+	}
+	free(starts);
+	return reaches;
+}
+
 void scan_free(struct scan *s)
 {
 	free(s->tail.groups);

@@ -38,6 +38,9 @@ typedef enum err scan_fn(void *arg, const struct record *r, const struct segment
  * LSN range in the message. The caller frees with scan_free. */
 enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg,
                   struct scan *s, struct fault *f) EG_MUST_USE;
+/* Does the log have that segment, and does it reach as far as this LSN? By headers
+ * alone: for who must know quickly, before a scan verifies it. */
+bool scan_reaches(const struct datadir *d, uint64_t number, uint64_t salt, uint64_t lsn);
 void scan_free(struct scan *s);
 
 #endif

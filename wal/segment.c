@@ -218,6 +218,20 @@ const struct group_header *segment_next(struct segment_reader *s, enum err *why,
 	return NULL;
 }
 
+bool segment_skip(struct segment_reader *s, uint64_t *first_lsn, uint64_t *last_lsn)
+{
+	struct group_header h;
+	ssize_t got = FAULT_READ(GROUP_HEADER_READ, io_read_at(s->fd, &h, sizeof h, s->offset));
+
+	if (got != (ssize_t)sizeof h || h.magic != EG_GROUP_MAGIC || h.salt != s->header.salt
+	    || h.bytes < EG_BLOCK || h.bytes % EG_BLOCK != 0 || h.bytes > s->size - s->offset)
+		return false;
+	s->offset += h.bytes;
+	*first_lsn = h.first_lsn;
+	*last_lsn = h.first_lsn + h.n_records - 1;
+	return true;
+}
+
 uint64_t segment_offset(const struct segment_reader *s)
 {
 	return s->offset - s->group->bytes;

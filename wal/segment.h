@@ -80,6 +80,9 @@ void segment_close(struct segment_reader *s);
  * the end) or something is there that is no valid group (EG_E_VALIDATION, with
  * the reason). Valid until the next call. */
 const struct group_header *segment_next(struct segment_reader *s, enum err *why, struct fault *f);
+/* Pass the next group by what its head says, unverified: its first and last LSN. False
+ * where no group begins. */
+bool segment_skip(struct segment_reader *s, uint64_t *first_lsn, uint64_t *last_lsn);
 uint64_t segment_offset(const struct segment_reader *s);  /* of the group got last */
 
 /* Walk the records of a group: start with NULL; NULL at the end. */

@@ -37,7 +37,7 @@
 enum {
 	BEAT_MS = 1000,
 	LAST_MS = 2000,                /* of an upgrade: kept connections get a last answer */
-	ATTACH_MS = 50,                /* between two tries to attach the store */
+	ATTACH_MS = 10,                /* between two tries to attach the store */
 	TEXT_MAX = 1 << 20,            /* longest text that words_*() may be given: a JSON string */
 };
 
