@@ -17,6 +17,7 @@
 #include "shm/store.h"
 #include "t/unit/wal_family.h"
 
+#define PL_SEGMENT (160u << 10)        /* bytes of a segment of the log */
 #define PL_SPACES 3u
 #define PL_KEYS 40u
 #define PL_BATCH 10u

@@ -467,16 +467,22 @@ static bool each_file(const struct disk *d, uint64_t time, enum disk_kind kind, 
 		for (uint32_t i = 0; i < names.n && good; i++) {
 			const struct file *f = &d->files[names.at[i].file];
 			char path[512] = "";
-			uint8_t *to;
+			static uint8_t *to;
+			static size_t room;
 			uint64_t length;
 
 			if (f->folder != (folders == 1) || !path_of(&names, names.at[i].dir, path, sizeof path))
 				continue;
 			snprintf(path + strlen(path), sizeof path - strlen(path), "/%s", names.at[i].text);
-			to = f->folder ? NULL : calloc(1, f->longest + BLOCK);
+			if (f->longest + BLOCK > room) {
+				room = f->longest + BLOCK;
+				free(to);
+				to = malloc(room);
+				EG_ASSERT(to != NULL);
+			}
+			memset(to, 0, f->longest + BLOCK);
 			length = f->folder ? 0 : make_content(d, f, time, kind, to, &random, cut);
-			good = fn(arg, path, to, length);
-			free(to);
+			good = fn(arg, path, f->folder ? NULL : to, length);
 		}
 	free(names.at);
 	return good;

@@ -16,7 +16,7 @@
 #include "wal/spacemsg.h"
 #include "wal/submit.h"
 
-#define LARGE_TEXT (100u << 10)
+#define LARGE_TEXT (40u << 10)
 #define DIM_MAX 100u
 #define UNDER_WAY 6u
 
