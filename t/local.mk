@@ -282,3 +282,10 @@ t_unit_wal_reload_SOURCES = t/unit/wal_reload.c t/unit/wal_family.c t/unit/wal_f
 	t/unit/wal_load.c t/unit/wal_load.h
 t_unit_wal_reload_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_reload_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+# Mutants of the protocol, each of which a program must notice (M= those that match).
+TFILES += t/mutants.t
+EXTRA_DIST += t/mutants.def t/lib/Mutants.pm t/mutants_caught.t
+mutants: all-am check-tools
+	@export MUTANTS='$(M)'; env $(TESTENV) perl $(srcdir)/t/mutants_caught.t
+
+.PHONY: mutants

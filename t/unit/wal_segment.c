@@ -281,6 +281,44 @@ static void test_superseded(void **state)
 	close(fd);
 }
 
+/* What an earlier life of the same LSNs left in the file is not taken for a group of
+ * this one, though it is whole, of the same writer, and follows in the chain. */
+static void test_salt(void **state)
+{
+	struct log *l = *state;
+	uint64_t first = GROUPS * EACH + 1;
+	uint32_t chain = l->a.prev_crc;
+	struct group_header *old = malloc(1 << 16);
+	struct seen seen;
+	struct scan s;
+	struct fault f;
+	uint64_t at;
+	size_t bytes;
+	int fd;
+
+	begin(l, first);
+	group(l, EACH, 1);
+	at = l->a.offset;
+	group(l, EACH, 2);
+	bytes = l->a.offset - at;
+	assert_int_equal(io_read_at(l->a.fd, old, bytes, at), (ssize_t)bytes);
+	/* Once more from there, by a writer that took nothing of it over. */
+	l->a.prev_crc = chain;
+	l->a.incarnation--;
+	begin(l, first);
+	group(l, EACH, 1);
+	assert_int_equal(l->a.offset, at);
+	old->prev_crc = l->a.prev_crc;
+	group_seal(old);
+	fd = io_open(l->d.wal_fd, "000000000000001f.log", O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(io_write_at(fd, old, bytes, at), 0);
+	assert_int_equal(scan_all(l, &seen, &s, &f), EG_E_OK);
+	assert_int_equal(seen.last, (GROUPS + 1) * EACH);
+	close(fd);
+	free(old);
+}
+
 /* What was laid out and taken back leaves no trace: the chain goes on. */
 static void test_cancel(void **state)
 {
@@ -312,7 +350,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, log_make, log_remove)
 	const struct CMUnitTest tests[] = {
 		T(test_whole), T(test_torn_tail), T(test_bit_flips), T(test_headers),
-		T(test_next_segment), T(test_superseded), T(test_cancel),
+		T(test_next_segment), T(test_superseded), T(test_salt), T(test_cancel),
 	};
 
 	if (getenv("ENGRAM_TEST_LOG") == NULL)

@@ -21,7 +21,7 @@
 /* What a reader looks at since before the scene: it must not change. */
 struct step_held {
 	uint64_t body;
-	uint32_t bytes, class_, node, vector_bytes;
+	uint32_t slot, generation, bytes, class_, node, vector_bytes;
 	uint8_t copy[4096], vector[16384];
 };
 
@@ -40,6 +40,7 @@ struct step_world {
 	struct epoch reader;
 	char prefix[40];
 	uint8_t uuid[16];
+	uint64_t n_seen;                   /* records given to replay; parts are not applied yet */
 	struct step_shared *s;
 };
 
@@ -50,12 +51,12 @@ void world_create(struct step_world *x);           /* store_create and store_pub
 void world_adopt(struct step_world *x, bool verify);
 void world_space(struct step_world *x, uint32_t number, const char *name, uint32_t quota);
 /* Write a record; the caller applies, or world_apply does. id: number of the memory. */
-struct step_put { uint32_t space, id; unsigned dim, packed, flags; };
+struct step_put { uint32_t space, id; unsigned dim, packed, flags, entry; };   /* entry: of a PART */
 const struct record *world_log_put(struct step_world *x, struct step_put p);
 const struct record *world_log_delete(struct step_world *x, uint32_t space, uint32_t id);
 const struct record *world_log_space(struct step_world *x, uint32_t number, const char *name, uint32_t quota);
 const struct record *world_log_space_delete(struct step_world *x, uint32_t number);
-const struct record *world_log_commit(struct step_world *x, unsigned parts);
+const struct record *world_log_commit(struct step_world *x, unsigned entry, unsigned parts);
 void world_apply(struct step_world *x);            /* all that is logged and was not applied */
 void world_put(struct step_world *x, struct step_put p);
 void world_hold(struct step_world *x, uint32_t space, uint32_t id);

@@ -185,7 +185,11 @@ static void held(struct check *c, const struct store *s)
 	for (uint32_t i = 0; i < c->x->s->n_held; i++) {
 		const struct step_held *h = &c->x->s->held[i];
 		const uint8_t *vector = h->vector_bytes > 0 ? s->vec[h->class_].base + (uint64_t)h->node * h->vector_bytes : NULL;
+		const struct slot_chunk *slots = region_at(&s->slot, h->slot / EG_CHUNK * sizeof *slots, sizeof *slots);
+		uint64_t word = atomic_load(&slots->slots[h->slot % EG_CHUNK].word);
 
+		if (word >> 8 != h->generation || ((word & 0xff) != EG_SLOT_LIVE && (word & 0xff) != EG_SLOT_RETIRED))
+			CORRUPT("the slot that a reader looks at was given away under it");
 		if (memcmp(region_at(&s->heap, h->body, h->bytes), h->copy, h->bytes) != 0)
 			CORRUPT("the body that a reader looks at changed under it");
 		if (vector != NULL && memcmp(vector, h->vector, h->vector_bytes) != 0)
@@ -543,7 +547,7 @@ void step_check(struct step_world *x, const struct step_scene *scene, struct ste
 	v->repaired = r.freed_slots + r.freed_nodes + r.removed_ids + r.added_ids > 0;
 	view(c, &x->w.store, &old, &new);
 	c->when = "replay";
-	x->s->n_applied = 0;
+	x->s->n_applied = x->n_seen = 0;
 	world_apply(x);
 	replay_end(&x->replay, x->s->last_lsn);
 	view(c, &x->w.store, &new, &new);

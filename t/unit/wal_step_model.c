@@ -42,6 +42,8 @@ void model_at(struct model *m, const struct step_shared *s, uint64_t n)
 	memset(m, 0, sizeof *m);
 	for (uint64_t i = 0; i < n && (r = world_record(s, &at)) != NULL; i++) {
 		if (r->flags & EG_RECORD_PART) {
+			if (parts > 0 && part[0]->entry != r->entry)
+				parts = 0; /* never closed: never happened */
 			part[parts++ % 8] = r;
 		} else if (r->type == EG_RECORD_COMMIT) {
 			for (unsigned k = 0; k < parts; k++)

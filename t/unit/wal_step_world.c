@@ -113,8 +113,7 @@ const struct record *world_log_put(struct step_world *x, struct step_put p)
 	r->length = 2 + (uint32_t)(r->lsn % 5);
 	r->confidence = 0.5f;
 	r->version = r->lsn;
-	if (p.flags & EG_RECORD_PART)
-		r->entry = 7;
+	r->entry = p.entry;
 	for (unsigned i = 0; i < p.dim; i++)
 		((float *)(uintptr_t)record_vector(r))[i] = (float)hash_mix(r->lsn * 4096 + i) / 1e19f;
 	words = (uint64_t *)(uintptr_t)record_terms(r);
@@ -163,13 +162,13 @@ const struct record *world_log_space_delete(struct step_world *x, uint32_t numbe
 	return end(x, r);
 }
 
-const struct record *world_log_commit(struct step_world *x, unsigned parts)
+const struct record *world_log_commit(struct step_world *x, unsigned entry, unsigned parts)
 {
 	struct record *r = begin(x, record_size(0, 0, 0, 0, 0));
 
 	r->type = EG_RECORD_COMMIT;
 	r->version = parts;
-	r->entry = 7;
+	r->entry = entry;
 	return end(x, r);
 }
 
@@ -194,11 +193,12 @@ void world_apply(struct step_world *x)
 	for (uint64_t i = 0; i < x->s->n_logged; i++) {
 		const struct record *r = world_record(x->s, &at);
 
-		if (i < x->s->n_applied)
+		if (i < x->n_seen)
 			continue;
+		x->n_seen = i + 1;
 		EG_ASSERT(replay_record(&x->replay, r, &header, &f) == EG_E_OK);
 		/* Parts take effect, and count, with the record that closes them. */
-		if (x->replay.run_parts == 0)
+		if (x->replay.run_parts == 0 && x->s->n_applied <= i)
 			x->s->n_applied = i + 1;
 	}
 }
@@ -229,6 +229,8 @@ void world_hold(struct step_world *x, uint32_t space, uint32_t id)
 	EG_ASSERT(x->s->n_held < STEP_HELD);
 	EG_ASSERT(slot_find(&x->w.store, space_get(&x->w.store, space), name, strlen(name), &e));
 	h->body = (uint64_t)((const uint8_t *)e.body - x->w.store.heap.base);
+	h->slot = e.number;
+	h->generation = e.generation;
 	h->bytes = e.body->bytes;
 	h->class_ = e.body->class_;
 	h->node = e.body->node;

@@ -110,10 +110,44 @@ static void test_lanes(void **state)
 	appliers_close(&appliers);
 }
 
+/* Entries of several lanes are taken in the order of their stamps. */
+static void test_stamps(void **state)
+{
+	static const unsigned order[] = { 1, 0, 0, 1, 0, 1, 1, 0 };
+	const unsigned n = sizeof order / sizeof order[0];
+	struct shm_bench *b = *state;
+	static struct submit sender[SENDERS];
+	static struct lanes lanes;
+	struct round r;
+	struct fault f;
+
+	lanes_open(&lanes, &b->desks);
+	for (unsigned i = 0; i < SENDERS; i++)
+		submit_init(&sender[i], &b->worker, i);
+	for (unsigned i = 0; i < n; i++) {
+		struct draft d = { .space_id = "x", .space_id_bytes = 1, .id = "" };
+		struct ticket t;
+
+		d.head.type = EG_RECORD_PUT;
+		draft_seal(&d);
+		assert_int_equal(submit_push(&sender[order[i]], &d, 1, 0, 1000, &t, &f), EG_E_OK);
+	}
+	round_init(&r);
+	round_begin(&r);
+	lanes_begin(&lanes);
+	assert_int_equal(lanes_gather(&lanes, &r), n);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(r.entries[i].lane, order[i]);
+	round_fini(&r);
+	for (unsigned i = 0; i < SENDERS; i++)
+		submit_fini(&sender[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_lanes, bench_open, bench_close),
+		cmocka_unit_test_setup_teardown(test_stamps, bench_open, bench_close),
 	};
 
 	return cmocka_run_group_tests_name("wal threads", tests, NULL, NULL);
