@@ -236,7 +236,6 @@ static enum err replay_log(struct datadir *d, struct store_writer *w, struct log
 
 	FAULT(RECOVER_REPAIRED);
 	memset(s, 0, sizeof *s);
-	s->want_number = atomic_load(&store_root(w)->segment_number);
 	s->want_salt = atomic_load(&store_root(w)->segment_salt);
 	p.acked_lsn = atomic_load(&desk_wal(h->desks)->acked_lsn);
 	e = scan_log(d, from, replay_record, &p, s, f);
@@ -302,8 +301,8 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 
 void recover_note_segment(struct store_writer *w, const struct append *a)
 {
-	/* Salt first: a pair of which only one word is new names no segment, and then
-	 * the store is built from the log. */
+	/* The salt says which it is; the number is looked at to see whether to come here
+	 * again, and so it is the last. */
 	atomic_store(&store_root(w)->segment_salt, a->header.salt);
 	FAULT(SEGMENT_HALF_NAMED);
 	atomic_store(&store_root(w)->segment_number, a->header.number);

@@ -140,7 +140,7 @@ static enum err walk_segment(struct walk *w, struct segment_reader *s, uint64_t 
 		e = judge_end(w, s, why, &reason, next_start);
 	w->scan->log_bytes += s->offset;
 	w->scan->last_number = s->header.number;
-	if (s->header.number == w->scan->want_number && s->header.salt == w->scan->want_salt)
+	if (s->header.salt == w->scan->want_salt)
 		w->scan->found = true;
 	if (s->header.incarnation > w->scan->incarnation)
 		w->scan->incarnation = s->header.incarnation;
@@ -165,6 +165,23 @@ static enum err walk_file(struct walk *w, uint64_t start, uint64_t next_start)
 		e = walk_segment(w, &s, next_start);
 	segment_close(&s);
 	return e;
+}
+
+/* The segment before the first one that is read may be that of the store's newest
+ * records: a writer may have died with the next one still blank. */
+static enum err look_for_wanted(struct walk *w, uint64_t start)
+{
+	char path[4200];
+	struct segment_reader s;
+	enum err e;
+
+	datadir_segment_path(w->dir, path, start);
+	e = segment_open(&s, path, w->f);
+	if (e != EG_E_OK)
+		return e;
+	w->scan->found |= s.header.salt == w->scan->want_salt;
+	segment_close(&s);
+	return EG_E_OK;
 }
 
 /* A segment that is not read: it was cut to its used length when it was full. */
@@ -194,6 +211,8 @@ enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg
 		/* What lies wholly before `from` is not read, but for the last one. */
 		if (i + 1 < n && starts[i + 1] <= from) {
 			s->log_bytes += file_bytes(d, starts[i]);
+			if (i + 2 >= n || starts[i + 2] > from)
+				e = look_for_wanted(&w, starts[i]);
 			continue;
 		}
 		e = walk_file(&w, starts[i], i + 1 < n ? starts[i + 1] : UINT64_MAX);

@@ -28,7 +28,7 @@ struct scan {
 	uint64_t last_start;           /* start LSN of the last segment */
 	uint64_t last_used;            /* its used bytes; nothing but zeros follows if `blank` */
 	bool blank;
-	uint64_t want_number, want_salt; /* set by the caller: a segment that must be there */
+	uint64_t want_salt;            /* set by the caller: a segment that must be there */
 	bool found;                    /* it is */
 };
 

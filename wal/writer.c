@@ -133,7 +133,7 @@ static enum err log_round(struct writer *w, struct round *r, struct fault *f)
  * the next writer finds it in the log, so let it start from there. */
 static void log_failed(struct writer *w, struct round *r, uint64_t first_lsn, const struct fault *f)
 {
-	bool written = w->append.written > 0 || w->append.header.start_lsn > first_lsn;
+	bool written = w->append.written > 0 || w->append.header.start_lsn > first_lsn || w->append.fd < 0;
 
 	LOG_ERROR("%s", f->message);
 	if (f->err == EG_E_NO_STORAGE && written) {
@@ -149,7 +149,9 @@ static void log_failed(struct writer *w, struct round *r, uint64_t first_lsn, co
 		LOG_ERROR("the store is read-only until the wal process is restarted; recalls go on");
 	}
 	append_cancel(&w->append);
-	admit_undo(&w->admit, r, f->err == EG_E_NO_STORAGE ? EG_E_NO_STORAGE : EG_E_READ_ONLY);
+	/* What was written may be there for the next writer, synced or not: this round's
+	 * outcome is not known. Later rounds are refused for certain. */
+	admit_undo(&w->admit, r, f->err == EG_E_NO_STORAGE ? EG_E_NO_STORAGE : EG_E_WRITER);
 }
 
 static void refuse_round(struct writer *w, struct round *r)

@@ -224,6 +224,14 @@ bool http_returned(struct request *r)
 	return true;
 }
 
+/* The writer has given the mapped store up and serves another one by now: what is
+ * seen here is history, though this process has yet to notice (worker.c). */
+static bool is_history(const struct service *s)
+{
+	return atomic_load(&s->state) == SERVICE_READY && !store_in_force(&s->store)
+	       && atomic_load_explicit(&desk_wal(s->desks)->state, memory_order_acquire) == EG_WAL_RUNNING;
+}
+
 static enum MHD_Result dispatch(struct request *r)
 {
 	struct service *s = r->loop->service;
@@ -232,6 +240,10 @@ static enum MHD_Result dispatch(struct request *r)
 	r->body = r->incoming;
 	if (!(r->route->flags & ROUTE_EARLY) && atomic_load(&s->state) != SERVICE_READY && !s->attach(s)) {
 		reply_error(r, EG_E_WRITER, NULL, NULL, "the server is starting: the store is not there yet");
+		return answer(r);
+	}
+	if (!(r->route->flags & ROUTE_EARLY) && is_history(s)) {
+		reply_error(r, EG_E_WRITER, NULL, NULL, "the store was built anew: ask again in a moment");
 		return answer(r);
 	}
 	if (r->route->pool == POOL_INLINE) {

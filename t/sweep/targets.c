@@ -1,0 +1,83 @@
+/* Targets, see the header. */
+#include "t/sweep/targets.h"
+
+#ifdef EG_FAULTS
+
+#include <stddef.h>
+#include <string.h>
+
+static const struct { const char *prefix; unsigned kinds; } owners[] = {
+	{ "MASTER_", 1u << SERVED_MASTER },
+	{ "WORKER_", 1u << SERVED_WORKER },
+	{ "CONSOLIDATION_", 1u << SERVED_CONSOLIDATION },
+	{ "SUBMIT_", 1u << SERVED_WORKER | 1u << SERVED_CONSOLIDATION },
+	{ "CHILD_", 1u << SERVED_WAL | 1u << SERVED_WORKER | 1u << SERVED_CONSOLIDATION },
+	{ "", 1u << SERVED_WAL },
+};
+
+/* Where to begin; the first prefix that fits. Others follow when it is in vain. */
+static const struct { const char *prefix; enum stimulus stimulus; } hints[] = {
+	{ "MASTER_RELOAD", BY_RELOAD }, { "MASTER_TOLD", BY_RELOAD }, { "MASTER_", BY_DEAD_WORKER },
+	{ "CONFIG_FOLLOWED", BY_RELOAD }, { "CONSOLIDATION_READY", BY_DEAD_CONSOLIDATION },
+	{ "CONSOLIDATION_", BY_TIME }, { "ACCESS_FOLDED", BY_TIME }, { "DESK_DRAINED", BY_DEAD_WORKER },
+	{ "WORKER_ATTACHED", BY_DEAD_WORKER }, { "WORKER_READY", BY_DEAD_WORKER }, { "WRITER_DRAINED", BY_LEFT_WAL },
+	{ "WRITER_", BY_DEAD_WAL }, { "RECOVER_", BY_DEAD_WAL }, { "READERS_", BY_DEAD_WAL }, { "REPAIR_", BY_DEAD_WAL },
+	{ "HEAP_SCAN_", BY_DEAD_WAL }, { "IDS_SWEPT", BY_DEAD_WAL }, { "REPLAY_ENDED", BY_DEAD_WAL },
+	{ "REPLAY_", BY_LOG_ALONE }, { "STORE_ADOPTED", BY_DEAD_WAL }, { "STORE_PUBLISHED", BY_DEAD_WAL },
+	{ "STORE_", BY_LOG_ALONE }, { "SEGMENTS_LIST", BY_DEAD_WAL }, { "SEGMENT_HEADER_READ", BY_DEAD_WAL },
+	{ "GROUP_HEADER_READ", BY_DEAD_WAL }, { "GROUP_READ", BY_DEAD_WAL }, { "SPARES_LIST", BY_DEAD_WAL },
+	{ "LOG_TRIM_OPEN", BY_DEAD_WAL }, { "TAIL_REWRITTEN", BY_DEAD_ROUND }, { "SEGMENT_HIDE", BY_DEAD_ROUND },
+	{ "SUPERBLOCK_OPEN", BY_DEAD_WAL }, { "SUPERBLOCK_READ", BY_DEAD_WAL }, { "SUPERBLOCK_", BY_FIRST_START },
+	{ "DATADIR_FOLDER_SYNC", BY_FIRST_START }, { "DATADIR_TMP_UNLINK", BY_REST }, { "DATADIR_", BY_DEAD_WAL },
+	{ "SPARE_UNLINK", BY_FULL_DISK }, { "SEGMENT_UNLINK", BY_FULL_DISK }, { "SPARE_REMOVE", BY_OTHER_SIZE },
+	{ "SEGMENT_GIVEN_UP", BY_FAILED_SYNC }, { "SEGMENT_HALF_NAMED", BY_DEAD_WAL }, { "", BY_LOAD },
+};
+
+static const struct { const char *prefix, *why; } elsewhere[] = {
+	{ "MEND_", "not in the server: engram recover" },
+	{ "CHECK_", "not in the server: engram check" },
+};
+
+static bool begins(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+
+static enum stimulus hint(enum fault_point p, unsigned kind)
+{
+	unsigned i = 0;
+
+	if (begins(fault_infos[p].name, "CHILD_"))
+		return kind == SERVED_WAL ? BY_DEAD_WAL : kind == SERVED_WORKER ? BY_DEAD_WORKER : BY_DEAD_CONSOLIDATION;
+	if (begins(fault_infos[p].name, "SUBMIT_") && kind == SERVED_CONSOLIDATION)
+		return BY_TIME;
+	while (!begins(fault_infos[p].name, hints[i].prefix))
+		i++;
+	return hints[i].stimulus;
+}
+
+static unsigned kinds_of(enum fault_point p)
+{
+	unsigned i = 0;
+
+	while (!begins(fault_infos[p].name, owners[i].prefix))
+		i++;
+	return owners[i].kinds;
+}
+
+void targets_init(struct targets *t)
+{
+	memset(t, 0, sizeof *t);
+	for (unsigned p = 0; p < FAULT_POINTS; p++)
+		for (unsigned k = 0; k < SERVED_KINDS; k++)
+			if (kinds_of((enum fault_point)p) & 1u << k)
+				t->v[t->n++] = (struct target){ .point = (enum fault_point)p, .kind = (enum served_kind)k,
+					.stimulus = hint((enum fault_point)p, k) };
+}
+
+const char *target_elsewhere(const struct target *t)
+{
+	for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++)
+		if (begins(fault_infos[t->point].name, elsewhere[i].prefix))
+			return elsewhere[i].why;
+	return NULL;
+}
+
+#endif

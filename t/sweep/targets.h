@@ -1,0 +1,36 @@
+/* What killsweep aims at: each fault point in each kind of process that passes it,
+ * and what has to happen for it to be passed. */
+#ifndef T_SWEEP_TARGETS_H
+#define T_SWEEP_TARGETS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/fault.h"
+#include "t/sweep/served.h"
+
+/* What makes somebody pass a point, in words in killsweep.c. */
+enum stimulus {
+	BY_LOAD, BY_DEAD_WORKER, BY_DEAD_WAL, BY_LEFT_WAL, BY_DEAD_ROUND, BY_DEAD_CONSOLIDATION, BY_TIME, BY_RELOAD,
+	BY_FAILED_SYNC, BY_FULL_DISK, BY_FAILED_HEADER, BY_REST, BY_NEW_MASTER, BY_LOG_ALONE, BY_OTHER_SIZE,
+	BY_FIRST_START, BY_END, STIMULI,
+};
+
+#define TARGETS_MAX (FAULT_POINTS + 16u)
+
+struct target {
+	enum fault_point point;
+	enum served_kind kind;
+	enum stimulus stimulus;        /* to try first; one that has worked, if known */
+	bool known;
+	unsigned tried;                /* times that all were tried in vain */
+	uint32_t kills;
+};
+
+struct targets { unsigned n; struct target v[TARGETS_MAX]; };
+
+void targets_init(struct targets *t);
+/* Why a target need not be reached by this program; NULL: it has to be. */
+const char *target_elsewhere(const struct target *t);
+
+#endif
