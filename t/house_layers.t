@@ -16,7 +16,7 @@ my %folder = ('workers/mind' => 'mind', 'workers/api' => 'api', map { $_ => $_ }
 
 # Folders beside the layers: how high each may reach. The client talks HTTP;
 # only its offline commands use wal/ and below.
-my %reach = ('contrib/client' => 3, 'contrib/bench' => 5);
+my %reach = ('contrib/client' => 3, 'contrib/bench' => 5, 't/sweep' => 1);
 
 # Layer of a path, or undef.
 sub layer {

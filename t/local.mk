@@ -236,9 +236,15 @@ t_unit_wal_killsweep_SOURCES = t/unit/wal_killsweep.c \
 t_unit_wal_killsweep_LDADD = $(WAL_LIBS)
 TFILES += t/fault_points.t
 
-# N kills at fault points (default 5000), from SEED (default: a random one, printed).
-killsweep: all-am t/unit/wal_killsweep
+# N kills at fault points of a real server (default 5000), from SEED (default: a
+# random one, printed); killsweep-wal does the same with the wal process alone.
+killsweep: all-am t/sweep/killsweep$(EXEEXT)
+	n='$(N)'; ./t/sweep/killsweep $${n:-5000} $(SEED)
+
+killsweep-wal: all-am t/unit/wal_killsweep$(EXEEXT)
 	n='$(N)'; ./t/unit/wal_killsweep $${n:-5000} $(SEED)
+
+.PHONY: killsweep-wal
 
 .PHONY: killsweep
 
@@ -289,3 +295,18 @@ mutants: all-am check-tools
 	@export MUTANTS='$(M)'; env $(TESTENV) perl $(srcdir)/t/mutants_caught.t
 
 .PHONY: mutants
+
+# The whole server: a real one, its processes killed one by one under load.
+SWEEP = t/sweep/served.c t/sweep/served.h t/sweep/client.c t/sweep/client.h t/sweep/journal.c t/sweep/journal.h
+check_PROGRAMS += t/sweep/killsweep
+t_sweep_killsweep_SOURCES = t/sweep/killsweep.c t/sweep/targets.c t/sweep/targets.h $(SWEEP)
+t_sweep_killsweep_LDADD = $(COMMON_LIBS)
+EXTRA_PROGRAMS += t/sweep/kills
+t_sweep_kills_SOURCES = t/sweep/kills.c t/sweep/served.c t/sweep/served.h t/sweep/client.c t/sweep/client.h
+t_sweep_kills_LDADD = $(COMMON_LIBS)
+
+# What is noticed of a kill; a release build gives the figures to quote.
+kills: all-am t/sweep/kills$(EXEEXT)
+	./t/sweep/kills $(WORKERS) $(WRITERS)
+
+.PHONY: kills
