@@ -247,26 +247,12 @@ const struct record *group_next(const struct group_header *g, const struct recor
 	return before->lsn + 1 < g->first_lsn + g->n_records ? r : NULL;
 }
 
-/* Where something was written at or behind `at`, by whole blocks. Most of a segment is
- * allocated and was never written: tens of milliseconds of a start, block by block. */
-static uint64_t skip_unwritten(const struct segment_reader *s, uint64_t at)
-{
-	off_t data = lseek(s->fd, (off_t)at, SEEK_DATA);
-
-	if (data < 0)
-		return errno == ENXIO ? s->size : at;
-	return (uint64_t)data > at ? (uint64_t)data / EG_BLOCK * EG_BLOCK : at;
-}
-
 bool segment_has_witness(struct segment_reader *s, uint64_t lsn)
 {
 	for (uint64_t at = s->offset + EG_BLOCK; at + EG_BLOCK <= s->size; at += EG_BLOCK) {
 		const char *why;
 		bool blank;
 
-		at = skip_unwritten(s, at);
-		if (at + EG_BLOCK > s->size)
-			break;
 		if (read_group(s, at, &blank, &why)
 		    && s->group->durable_lsn >= lsn)
 			return true;
