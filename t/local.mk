@@ -198,7 +198,7 @@ TESTENV = top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' \
 
 # `make check T='t/house_size.t'` runs those alone; PROVEFLAGS=-v shows each test.
 # A test program that hangs is ended after TEST_SECONDS, and has failed then.
-T = $(UNIT) $(TFILES)
+T = $(UNIT) $(SWEEPS) $(TFILES)
 TEST_SECONDS = 900
 RUN_TESTS = \
 	files=''; for f in $$list; do \
@@ -297,8 +297,10 @@ mutants: all-am check-tools
 .PHONY: mutants
 
 # The whole server: a real one, its processes killed one by one under load.
-SWEEP = t/sweep/served.c t/sweep/served.h t/sweep/client.c t/sweep/client.h t/sweep/journal.c t/sweep/journal.h
-check_PROGRAMS += t/sweep/killsweep
+SWEEP = t/sweep/served.c t/sweep/served.h t/sweep/client.c t/sweep/client.h t/sweep/journal.c t/sweep/journal.h \
+	t/sweep/journal_parts.h t/sweep/load.c
+SWEEPS = t/sweep/killsweep
+check_PROGRAMS += $(SWEEPS)
 t_sweep_killsweep_SOURCES = t/sweep/killsweep.c t/sweep/targets.c t/sweep/targets.h $(SWEEP)
 t_sweep_killsweep_LDADD = $(COMMON_LIBS)
 EXTRA_PROGRAMS += t/sweep/kills

@@ -1,5 +1,5 @@
 /* Journals, see the header. */
-#include "t/sweep/journal.h"
+#include "t/sweep/journal_parts.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,39 +9,6 @@
 
 #include "common/err.h"
 #include "t/sweep/served.h"
-
-enum {
-	KEYS = 900, OPEN = 6, BATCHES = 4, BATCH = 6,
-	SHORT = 24, PAGE = 4096, LARGE = 66000,       /* bytes of content */
-	DIM = 32, PATIENCE_S = 30, PATH_MAX_ = 128, SPACE = 24,
-};
-
-struct op { uint32_t seq; bool gone; };        /* of one id: stored, or deleted */
-
-struct key {
-	struct op base;                        /* what was told last; gone: nothing is there */
-	int64_t version;                       /* of base, 0: not known */
-	struct op open[OPEN];                  /* invoked after base, outcome unknown */
-	unsigned n_open;
-	bool dirty, frozen;
-};
-
-struct batch { unsigned n, age; uint32_t keys[BATCH], seqs[BATCH]; };
-
-struct journal {
-	struct load *load;
-	unsigned number;
-	pthread_t thread;
-	struct client http;
-	uint64_t random;
-	uint32_t seq, spaces, in_space;        /* in_space: memories acknowledged in the newest one */
-	bool space_sure;                       /* it exists */
-	struct key keys[KEYS];
-	unsigned n_keys, n_batches;
-	struct batch batches[BATCHES];
-	char *body, *want;
-	_Atomic uint32_t done;                 /* round that is over */
-};
 
 uint64_t journal_random(uint64_t *state)
 {
@@ -54,7 +21,7 @@ uint64_t journal_random(uint64_t *state)
 
 static uint64_t pick(struct journal *j, uint64_t n) { return journal_random(&j->random) % n; }
 
-static void wrong(struct journal *j, _Atomic uint64_t *what, const char *text, unsigned key, const char *more)
+void journal_wrong(struct journal *j, _Atomic uint64_t *what, const char *text, unsigned key, const char *more)
 {
 	uint64_t n = atomic_fetch_add(what, 1);
 
@@ -123,7 +90,7 @@ static int told(struct journal *j, int status)
 	else if (status == 404 || status == 409)
 		atomic_fetch_add(&c->refused, 1);
 	else if (status >= 400 && status < 500)
-		wrong(j, &c->corrupt, "a request that is not understood", 0, j->http.body);
+		journal_wrong(j, &c->corrupt, "a request that is not understood", 0, j->http.body);
 	else if (status >= 500 && strstr(j->http.body, "READ_ONLY") != NULL)
 		atomic_fetch_add(&c->read_only, 1);
 	else
@@ -152,7 +119,7 @@ static void key_set(struct journal *j, unsigned key, struct op op, int64_t versi
 	struct key *k = &j->keys[key];
 
 	if (!op.gone && !k->base.gone && k->n_open == 0 && version >= 0 && version <= k->version)
-		wrong(j, &j->load->counts.order, "version fell back", key, j->http.body);
+		journal_wrong(j, &j->load->counts.order, "version fell back", key, j->http.body);
 	k->base = op;
 	k->version = version > 0 ? version : 0;
 	k->n_open = 0;
@@ -231,7 +198,7 @@ static void delete(struct journal *j)
 	else if (status == 404 ? j->keys[key].n_open > 0 : !refused(j, status))
 		key_open(&j->keys[key], op);
 	else if (status == 404 && !j->keys[key].base.gone)
-		wrong(j, &j->load->counts.lost, "lost: nothing to delete", key, j->http.body);
+		journal_wrong(j, &j->load->counts.lost, "lost: nothing to delete", key, j->http.body);
 }
 
 static void batch(struct journal *j)
@@ -313,15 +280,15 @@ static void space_end(struct journal *j)
 	space_name(j, name);
 	snprintf(path, sizeof path, "/api/v1/memories/m0?space=%s", name);
 	if (j->in_space > 0 && client_ask(&j->http, "GET", path, NULL) == 404)
-		wrong(j, &j->load->counts.lost, "lost: first memory of a space", 0, name);
+		journal_wrong(j, &j->load->counts.lost, "lost: first memory of a space", 0, name);
 	snprintf(path, sizeof path, "/api/v1/spaces/%s", name);
 	status = told(j, client_ask(&j->http, "DELETE", path, NULL));
 	if (status == 404 && j->space_sure)
-		wrong(j, &j->load->counts.lost, "lost: a space", 0, name);
+		journal_wrong(j, &j->load->counts.lost, "lost: a space", 0, name);
 	if (acked(status)) {
 		snprintf(path, sizeof path, "/api/v1/spaces/%s/stats", name);
 		if (client_ask(&j->http, "GET", path, NULL) == 200)
-			wrong(j, &j->load->counts.resurrected, "resurrected: a space", 0, name);
+			journal_wrong(j, &j->load->counts.resurrected, "resurrected: a space", 0, name);
 	}
 	j->spaces++;
 	j->in_space = 0;
@@ -349,12 +316,12 @@ static void space_store(struct journal *j)
 	if (acked(status))
 		j->in_space++;
 	else if (status == 404)
-		wrong(j, &j->load->counts.lost, "lost: a space", 0, name);
+		journal_wrong(j, &j->load->counts.lost, "lost: a space", 0, name);
 	if (j->in_space >= 20 || pick(j, 60) == 0)
 		space_end(j);
 }
 
-static void act(struct journal *j)
+void journal_act(struct journal *j)
 {
 	uint64_t what = pick(j, 100);
 
@@ -386,7 +353,7 @@ static bool look(struct journal *j, unsigned key, struct op *op, int64_t *versio
 	snprintf(path, sizeof path, "/api/v1/memories/c%u-%u?space=work", j->number, key);
 	while ((status = client_ask(&j->http, "GET", path, NULL)) != 200 && status != 404) {
 		if (served_now_ns() > deadline) {
-			wrong(j, &j->load->counts.corrupt, "no answer", key, j->http.body);
+			journal_wrong(j, &j->load->counts.corrupt, "no answer", key, j->http.body);
 			return false;
 		}
 		served_pause_us(3000);
@@ -397,12 +364,12 @@ static bool look(struct journal *j, unsigned key, struct op *op, int64_t *versio
 		return true;
 	at = strstr(j->http.body, "\"content\":\"");
 	if (at == NULL || sscanf(at + 11, "c%u s%u ", &number, &op->seq) != 2 || number != j->number) {
-		wrong(j, &j->load->counts.corrupt, "content of another", key, at ? at : "");
+		journal_wrong(j, &j->load->counts.corrupt, "content of another", key, at ? at : "");
 		return false;
 	}
 	number = (unsigned)content(j, op->seq, j->want);
 	if (strncmp(at + 11, j->want, number) != 0 || at[11 + number] != '"') {
-		wrong(j, &j->load->counts.corrupt, "content", key, at);
+		journal_wrong(j, &j->load->counts.corrupt, "content", key, at);
 		return false;
 	}
 	return true;
@@ -419,17 +386,17 @@ static void judge(struct journal *j, unsigned key)
 		return;
 	atomic_fetch_add(&j->load->counts.checks, 1);
 	if (!op.gone && !k->base.gone && k->base.seq == op.seq && k->version > 0 && version != k->version)
-		wrong(j, &j->load->counts.order, "another version", key, j->http.body);
+		journal_wrong(j, &j->load->counts.order, "another version", key, j->http.body);
 	k->dirty = k->n_open > 0;
 	if (key_seen(k, op, version))
 		return;
 	snprintf(text, sizeof text, "seen %u%s", op.seq, op.gone ? " gone" : "");
 	if (!op.gone && k->base.gone && op.seq < j->seq)
-		wrong(j, &j->load->counts.resurrected, "resurrected", key, text);
+		journal_wrong(j, &j->load->counts.resurrected, "resurrected", key, text);
 	else if (!op.gone && op.seq > k->base.seq)
-		wrong(j, &j->load->counts.phantom, "phantom", key, text);
+		journal_wrong(j, &j->load->counts.phantom, "phantom", key, text);
 	else
-		wrong(j, &j->load->counts.lost, "lost", key, text);
+		journal_wrong(j, &j->load->counts.lost, "lost", key, text);
 }
 
 /* How many of a batch are there. */
@@ -455,13 +422,13 @@ static void judge_batch(struct journal *j, struct batch *b)
 	while ((n = present(j, b)) != 0 && n != b->n && served_now_ns() < deadline)
 		served_pause_us(2000);
 	if (n != 0 && n != b->n)
-		wrong(j, &j->load->counts.torn, "torn batch, its first", b->keys[0], "");
+		journal_wrong(j, &j->load->counts.torn, "torn batch, its first", b->keys[0], "");
 	b->age = n == 0 ? b->age + 1 : 2;
 	for (unsigned i = 0; i < b->n && b->age >= 2; i++)
 		j->keys[b->keys[i]].frozen = false;
 }
 
-static void check(struct journal *j, bool all)
+void journal_check(struct journal *j, bool all)
 {
 	unsigned kept = 0;
 
@@ -474,183 +441,4 @@ static void check(struct journal *j, bool all)
 	for (unsigned k = 0; k < j->n_keys; k++)
 		if (all || j->keys[k].dirty)
 			judge(j, k);
-}
-
-/* ---- threads */
-
-static void *client_main(void *arg)
-{
-	struct journal *j = arg;
-	struct load *l = j->load;
-
-	for (;;) {
-		uint32_t round = atomic_load(&l->round), phase = atomic_load(&l->phase), us;
-
-		if (phase == LOAD_END)
-			return NULL;
-		if (phase == LOAD_RUN) {
-			act(j);
-			us = atomic_load(&l->pause_us);
-			if (us > 0)
-				served_pause_us(us);
-			continue;
-		}
-		if (atomic_load(&j->done) == round) {
-			served_pause_us(300);
-			continue;
-		}
-		if (phase != LOAD_REST)
-			check(j, phase == LOAD_CHECK_ALL);
-		atomic_store(&j->done, round);
-	}
-}
-
-static void enter(struct load *l, enum load_phase phase)
-{
-	atomic_store(&l->phase, phase);
-	atomic_fetch_add(&l->round, 1);
-	for (unsigned i = 0; i < l->n && phase < LOAD_RUN; i++)
-		while (atomic_load(&l->clients[i]->done) != atomic_load(&l->round))
-			served_pause_us(200);
-}
-
-void load_open(struct load *l, unsigned n, unsigned port, uint64_t seed)
-{
-	EG_ASSERT(n <= JOURNAL_CLIENTS_MAX);
-	memset(l, 0, sizeof *l);
-	l->n = n;
-	l->port = port;
-	l->seed = seed;
-	for (unsigned i = 0; i < n; i++) {
-		struct journal *j = l->clients[i] = calloc(1, sizeof *j);
-
-		EG_ASSERT(j != NULL);
-		j->load = l;
-		j->number = i;
-		j->random = seed ^ (uint64_t)(i + 1) << 48;
-		j->body = malloc(BATCH * (2 * LARGE + 1024));
-		j->want = malloc(2 * LARGE);
-		EG_ASSERT(j->body != NULL && j->want != NULL);
-		client_init(&j->http, port);
-		pthread_create(&j->thread, NULL, client_main, j);
-	}
-}
-
-void load_close(struct load *l)
-{
-	enter(l, LOAD_END);
-	for (unsigned i = 0; i < l->n; i++) {
-		struct journal *j = l->clients[i];
-
-		pthread_join(j->thread, NULL);
-		client_fini(&j->http);
-		free(j->body);
-		free(j->want);
-		free(j);
-	}
-}
-
-void load_forget(struct load *l)
-{
-	enter(l, LOAD_REST);
-	for (unsigned i = 0; i < l->n; i++) {
-		struct journal *j = l->clients[i];
-
-		j->n_keys = j->n_batches = j->in_space = 0;
-		j->space_sure = false;
-		j->spaces++;
-		client_close(&j->http);
-	}
-}
-
-void load_run(struct load *l) { enter(l, LOAD_RUN); }
-
-void load_check(struct load *l, bool all) { enter(l, all ? LOAD_CHECK_ALL : LOAD_CHECK); }
-
-/* ---- the listing */
-
-static uint64_t mix(uint64_t h, const char *at, size_t n)
-{
-	while (n-- > 0)
-		h = (h ^ (uint8_t)*at++) * UINT64_C(0x100000001b3);
-	return h;
-}
-
-/* One memory of the listing; ids are c<client>-<key>, e.. come and go. */
-static void list_one(struct load *l, const char *id, const char *text, uint64_t *digest, unsigned live[])
-{
-	unsigned client, key;
-	struct journal *j;
-
-	if (*id == 'e')
-		return;
-	if (sscanf(id, "c%u-%u\"", &client, &key) != 2 || client >= l->n || key >= l->clients[client]->n_keys) {
-		printf("# phantom: %.40s\n", id);
-		atomic_fetch_add(&l->counts.phantom, 1);
-		return;
-	}
-	j = l->clients[client];
-	live[client]++;
-	if (j->keys[key].base.gone && j->keys[key].n_open == 0)
-		wrong(j, &l->counts.resurrected, "listed", key, "");
-	/* By addition: the order of a listing is not promised. */
-	*digest += mix(mix(UINT64_C(0xcbf29ce484222325), id, strcspn(id, "\"")), text, strcspn(text, "\""));
-}
-
-static bool list_page(struct load *l, struct client *c, unsigned offset, uint64_t *digest, unsigned live[])
-{
-	const char *at;
-	char path[128];
-
-	snprintf(path, sizeof path, "/api/v1/memories?space=work&limit=500&offset=%u", offset);
-	if (client_ask(c, "GET", path, NULL) != 200) {
-		printf("# the listing cannot be read: %.200s\n", c->in);
-		atomic_fetch_add(&l->counts.corrupt, 1);
-		return false;
-	}
-	for (at = c->body; (at = strstr(at, "{\"id\":\"")) != NULL; at++) {
-		const char *text = strstr(at, "\"content\":\"");
-
-		if (text != NULL)
-			list_one(l, at + 7, text + 11, digest, live);
-	}
-	return client_number(c, "returned") == 500;
-}
-
-uint64_t load_list(struct load *l)
-{
-	unsigned live[JOURNAL_CLIENTS_MAX] = { 0 }, offset = 0;
-	uint64_t digest = 1;
-	struct client c;
-
-	client_init(&c, l->port);
-	while (list_page(l, &c, offset, &digest, live))
-		offset += 500;
-	client_fini(&c);
-	for (unsigned i = 0; i < l->n; i++) {
-		unsigned known = 0;
-
-		for (unsigned k = 0; k < l->clients[i]->n_keys; k++)
-			known += !l->clients[i]->keys[k].base.gone;
-		if (known == live[i])
-			continue;
-		printf("# client %u has %u memories, %u are listed\n", i, known, live[i]);
-		atomic_fetch_add(&l->counts.lost, 1);
-	}
-	return digest;
-}
-
-uint64_t load_wrong(const struct load *l)
-{
-	const struct counts *c = &l->counts;
-
-	return atomic_load(&c->lost) + atomic_load(&c->phantom) + atomic_load(&c->torn) + atomic_load(&c->corrupt)
-	       + atomic_load(&c->resurrected) + atomic_load(&c->order) + atomic_load(&c->refused_connects);
-}
-
-uint64_t load_entries(const struct load *l)
-{
-	const struct counts *c = &l->counts;
-
-	return atomic_load(&c->acked) + atomic_load(&c->unknown);
 }
