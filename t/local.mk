@@ -266,6 +266,10 @@ t_unit_wal_checkpoint_SOURCES = t/unit/wal_checkpoint.c
 t_unit_wal_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_checkpoint_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 TFILES += t/checkpoint.t
+UNIT += t/unit/wal_install
+t_unit_wal_install_SOURCES = t/unit/wal_install.c t/unit/shm_bench.c t/unit/shm_bench.h
+t_unit_wal_install_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_install_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 
 # Every instruction of the store's writing side (stride and seed: see the program).
 UNIT += t/unit/wal_killstep
