@@ -144,7 +144,7 @@ static bool same_length(enum extent_kind kind, const struct extent_ref *ref, uin
 
 static enum err dump_kind(struct dump *d, enum extent_kind kind, uint32_t n,
                           bool (*changed)(const struct dump *, uint32_t, uint32_t),
-                          enum err (*write)(struct dump *, uint32_t, uint32_t))
+                          enum err (*write_extent)(struct dump *, uint32_t, uint32_t))
 {
 	uint32_t each = extent_entries(kind);
 	enum err e = EG_E_OK;
@@ -157,7 +157,7 @@ static enum err dump_kind(struct dump *d, enum extent_kind kind, uint32_t n,
 			return err_set(d->f, EG_E_OVERLOADED, NULL, NULL, "checkpoint: given up, this process is asked to stop");
 		if (!d->has_base || changed(d, first, end) || (ref != NULL && ref->file == d->rewrite_file)
 		    || (ref != NULL && !same_length(kind, ref, end - first))) {
-			e = write(d, first, end);
+			e = write_extent(d, first, end);
 		} else if (ref != NULL) {
 			checkpoint_keep(&d->out, ref);
 			d->result->kept++;

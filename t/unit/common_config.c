@@ -268,7 +268,7 @@ static void cross_checks(void **state)
 		{ "[activation]\navx_version = \"avx2\"\nsimd_batch_size = 16\n", "a.toml:3: activation.simd_batch_size = 16 does not match" },
 		{ "[numa]\nsocket_memory_mb = [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]\n", "a.toml:2: numa.socket_memory_mb has 17 entries" },
 		{ "[wal]\nflush_interval_ms = 5\n", "a.toml:2: wal.flush_interval_ms is not used" },
-		{ "[wal]\nmax_segments = 5\n", "a.toml:2: wal.max_segments is not in force yet" },
+		{ "[activation]\nmax_traversal_depth = 2\n", "a.toml:2: activation.max_traversal_depth is not in force yet" },
 		{ "[testing]\nclock_offset_seconds = 5\n", "a.toml:2: testing.clock_offset_seconds = 5" },
 		{ "[server]\nlisten = \"0.0.0.0:1\"\ninsecure_plaintext = true\n", "can be reached from outside" },
 	};
