@@ -17,7 +17,7 @@ use Time::HiRes 'time';
 use House;
 use Mutants;
 
-use constant { BUILD_SECONDS => 900, RUN_SECONDS => 900, EXIT_TIMEOUT => 124 };
+use constant { BUILD_SECONDS => 900, RUN_SECONDS => 400, EXIT_TIMEOUT => 124 };
 
 my $match = $ENV{MUTANTS} // '';
 my @mutants = grep { $_->{name} =~ /$match/ } mutants;

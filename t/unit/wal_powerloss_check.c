@@ -141,10 +141,12 @@ static enum pl_verdict judge_folder(struct wal_family *f, const struct pl_model 
 	v = model_judge(m, a, &first);
 	if (v != PL_GOOD) {
 		say(text, size, "recovered", m, a, &first);
+		give_up(&r);               /* its threads would outlive what they work on */
 		return v;
 	}
 	if (first.space != EG_NONE && log_extra(&r, first.space, &fault) != EG_E_OK) {
 		snprintf(text, size, "the log does not go on: %s", fault.message);
+		give_up(&r);
 		return PL_REFUSED;
 	}
 	give_up(&r);
