@@ -34,10 +34,6 @@ static const struct { const char *prefix; enum stimulus stimulus; } hints[] = {
 };
 
 static const struct { const char *prefix, *why; } elsewhere[] = {
-	{ "CHECKPOINT_", "the server writes none yet: t/unit/wal_checkpoint" },
-	{ "SUPERBLOCK_UPDATE_", "as CHECKPOINT_" },
-	{ "LOAD_", "as CHECKPOINT_: t/unit/wal_reload" },
-	{ "APPLY_LOADED", "as CHECKPOINT_: t/unit/wal_reload" },
 	{ "SALVAGE_", "not in the server: engram recover" },
 	{ "MEND_", "not in the server: engram recover" },
 	{ "CHECK_", "not in the server: engram check" },
