@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/tape.h"
+
 #define EG_DELAY_NS 20000000L
 
 struct fault_page *fault_page;
@@ -113,6 +115,7 @@ void fault_arm(struct fault_page *p, unsigned slot, enum fault_point point, unsi
 
 static void die(void)
 {
+	tape_freeze();
 	kill(getpid(), SIGKILL);
 	for (;;)
 		pause();

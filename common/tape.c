@@ -5,13 +5,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define EG_TAPE_GRAIN 64u
 
 struct tape *tape;
+
+/* Of this process: threads in a call; nobody begins another one. */
+static _Atomic uint32_t calls, frozen;
 
 struct tape *tape_new(size_t bytes)
 {
@@ -81,10 +86,19 @@ static struct tape_event *reserve(struct tape *t, size_t length)
 struct tape_event *tape_begin(const struct tape_call *c)
 {
 	int saved = errno;
-	struct tape_event *e = reserve(tape, c->length);
+	struct tape_event *e;
 
-	if (e == NULL)
+	atomic_fetch_add(&calls, 1);
+	if (atomic_load(&frozen)) {
+		atomic_fetch_sub(&calls, 1);
+		for (;;)
+			pause();
+	}
+	e = reserve(tape, c->length);
+	if (e == NULL) {
+		atomic_fetch_sub(&calls, 1);
 		return NULL;
+	}
 	e->kind = c->kind;
 	e->file = c->name != NULL ? inode_of(c->dir_fd, c->name) : inode(c->fd);
 	e->dir = inode(c->dir_fd);
@@ -103,6 +117,14 @@ void tape_end(struct tape_event *e, int error)
 {
 	e->error = error;
 	atomic_store(&e->end, atomic_fetch_add(&tape->clock, 1));
+	atomic_fetch_sub(&calls, 1);
+}
+
+void tape_freeze(void)
+{
+	atomic_store(&frozen, 1);
+	while (tape != NULL && atomic_load(&calls) > 0)
+		sched_yield();
 }
 
 void tape_made(struct tape_event *e, int dir_fd)

@@ -77,6 +77,9 @@ struct tape_event *tape_begin(const struct tape_call *c);
 void tape_end(struct tape_event *e, int error);
 /* The file or folder of that name was made: the end of the event. */
 void tape_made(struct tape_event *e, int dir_fd);
+/* Before a process kills itself: wait until none of its threads is in a call, and let none
+ * begin another one. So what the tape says was done was done, and nothing else. */
+void tape_freeze(void);
 /* Shall this sync fail? */
 bool tape_fails(void);
 

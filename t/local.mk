@@ -251,7 +251,7 @@ killsweep-wal: all-am t/unit/wal_killsweep$(EXEEXT)
 # Power loss: N disks (default 50000) as they may be when the power fails, from SEED.
 UNIT += t/unit/wal_powerloss
 t_unit_wal_powerloss_SOURCES = t/unit/wal_powerloss.c t/unit/wal_powerloss.h \
-	t/unit/wal_powerloss_model.c t/unit/wal_powerloss_run.c t/unit/wal_powerloss_check.c \
+	t/unit/wal_powerloss_model.c t/unit/wal_powerloss_run.c t/unit/wal_powerloss_check.c t/unit/wal_powerloss_dump.c \
 	t/unit/wal_powerloss_disk.c t/unit/wal_powerloss_disk.h t/unit/wal_family.c t/unit/wal_family.h
 t_unit_wal_powerloss_LDADD = $(WAL_LIBS)
 t_unit_wal_powerloss_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=madvise -Wl,--wrap=spares_open

@@ -30,7 +30,7 @@
 #include "t/unit/wal_powerloss_disk.h"
 
 #define WORKERS 2u
-#define PER_RECORDING 500u
+#define PER_RECORDING 250u
 #define SAID_MAX 10u
 
 static const char *const verdicts[PL_VERDICTS] = {
@@ -220,7 +220,8 @@ static int report(const struct report *r, uint64_t seed, int64_t began, uint64_t
 	printf("# powerloss: seed %" PRIu64 ", %" PRIu64 " images (%" PRIu64 " of them lost power twice), each recovered twice, %.1f s\n",
 	       seed, c.images, c.nested, (double)(clock_mono_ns() - began) / 1e9);
 	printf("# recordings: %" PRIu64 " entries, %" PRIu64 " calls, %" PRIu64 " MB, %" PRIu64 " renames, %" PRIu64 " kills, %" PRIu64
-	       " reboots, %" PRIu64 " refusals\n", c.entries, c.events, c.bytes >> 20, c.rotations, c.kills, c.reboots, c.refusals);
+	       " reboots, %" PRIu64 " refusals, %" PRIu64 " checkpoints\n", c.entries, c.events, c.bytes >> 20, c.rotations, c.kills, c.reboots,
+	       c.refusals, c.checkpoints);
 	printf("# images:");
 	for (unsigned k = 0; k < DISK_N; k++)
 		printf(" %s %" PRIu64, disk_kind_names[k], atomic_load(&r->by_kind[k]));

@@ -2,6 +2,7 @@
  *
  *   model   what was sent, in what order, and what was acknowledged when
  *   run     one recording: a writer, a sender, kills and failing syncs, on the tape
+ *   dump    the writing of checkpoints in it
  *   disk    what a disk may hold when the power fails at some time of the tape
  *   check   the real recovery on such a disk, held against the model
  *
@@ -53,6 +54,7 @@ struct pl_model {
 	_Atomic uint32_t refused;  /* enum err of an entry that was refused */
 	_Atomic uint32_t broken;   /* an answer that must not be: its line */
 	_Atomic uint32_t answered; /* entries */
+	_Atomic uint32_t stop_dumps, checkpoints;      /* the dumper shall end; checkpoints put in force */
 	struct pl_world world;     /* when all that was sent is done */
 	uint64_t value;            /* of the next operation */
 	uint32_t n_states, n_entries, n_branches;
@@ -73,6 +75,7 @@ void model_begin(struct pl_model *m, uint64_t seed);
 bool model_branch(struct pl_model *m, const struct pl_found *found, uint64_t time);
 /* For family_spawn; arg: the model. */
 int model_send(struct wal_family *f, void *model);
+int model_dump(struct wal_family *f, void *model);
 void model_look(const struct store *s, struct pl_found *found);
 
 /* Which states are allowed when the power fails at that time: `from` .. `to`, or the
@@ -84,7 +87,7 @@ enum pl_verdict model_judge(const struct pl_model *m, struct pl_allowed a, const
 
 /* ---- a recording ------------------------------------------------------------------ */
 
-struct pl_counts { uint64_t entries, rotations, kills, rescues, reboots, refusals, events, bytes, images, nested; };
+struct pl_counts { uint64_t entries, rotations, kills, rescues, reboots, refusals, checkpoints, events, bytes, images, nested; };
 /* Fills the tape and the model. False: it came out unusable (said on stdout). */
 bool run_record(struct pl_model *m, uint64_t seed, struct pl_counts *c);
 

@@ -21,6 +21,7 @@
 
 #define SENDER 2u                      /* desks */
 #define LOOKER 3u
+#define DUMPER 4u
 #define PATIENCE_NS INT64_C(20000000000)
 
 /* Where the writer is killed: points that load or a start passes. */
@@ -30,6 +31,14 @@ static const enum fault_point points[] = {
 	FAULT_SEGMENT_DIR_SYNC, FAULT_SEGMENT_SPARE_SYNC, FAULT_SEGMENT_CUT, FAULT_SEGMENT_SEALED, FAULT_SEGMENT_NEXT,
 	FAULT_SEGMENT_HIDE, FAULT_SPARE_CREATE, FAULT_SPARE_ALLOCATE, FAULT_SPARE_SYNC, FAULT_SPARE_DIR_SYNC,
 	FAULT_SPACE_APPLIED_LSN, FAULT_SEGMENT_GIVEN_UP,
+	FAULT_CHECKPOINT_RENAME, FAULT_CHECKPOINT_DIR_SYNC, FAULT_INSTALL_CHECKED, FAULT_INSTALL_DURABLE, FAULT_INSTALL_NAMED,
+	FAULT_INSTALL_SHOWN, FAULT_RETIRE_MARKED, FAULT_RETIRE_UNLINK, FAULT_RETIRE_MOVE, FAULT_RETIRE_SEGMENT,
+	FAULT_RETIRE_DIR_SYNC, FAULT_RETIRE_CHECKPOINT, FAULT_SUPERBLOCK_WRITE, FAULT_SUPERBLOCK_SYNC,
+};
+/* The same for who writes checkpoints. */
+static const enum fault_point dump_points[] = {
+	FAULT_CHECKPOINT_CREATE, FAULT_CHECKPOINT_WRITE, FAULT_CHECKPOINT_WRITE_MANIFEST, FAULT_CHECKPOINT_WRITE_HEADER,
+	FAULT_CHECKPOINT_SYNC, FAULT_DUMP_BEGINS, FAULT_DUMP_ROWS, FAULT_DUMP_SPACES, FAULT_DUMP_WRITTEN, FAULT_DUMP_TMP_UNLINK,
 };
 static const enum fault_point start_points[] = {
 	FAULT_DATADIR_FOLDER_MAKE, FAULT_DATADIR_FOLDER_SYNC, FAULT_SUPERBLOCK_CREATE, FAULT_SUPERBLOCK_WRITE,
@@ -44,13 +53,13 @@ struct run {
 	struct pl_model *m;
 	struct pl_counts *c;
 	uint64_t random;
-	pid_t sender;
+	pid_t sender, dumper;
 	const char *why;               /* unusable */
 };
 
 static uint64_t pick(struct run *r, uint64_t n) { return pl_random(&r->random) % n; }
 
-static void arm(struct run *r, enum fault_point p, uint32_t nth)
+static void arm_in(struct run *r, unsigned slot, unsigned kind, enum fault_point p, uint32_t nth)
 {
 	static const enum fault_action kills[] = { FAULT_KILL, FAULT_AFTER, FAULT_TORN };
 	enum fault_action a;
@@ -58,8 +67,10 @@ static void arm(struct run *r, enum fault_point p, uint32_t nth)
 	do
 		a = kills[pick(r, 3)];
 	while ((fault_infos[p].actions & a) == 0);
-	fault_arm(fault_page, 0, p, EG_PROCESS_WAL, a, nth, 1);
+	fault_arm(fault_page, slot, p, kind, a, nth, 1);
 }
+
+static void arm(struct run *r, enum fault_point p, uint32_t nth) { arm_in(r, 0, EG_PROCESS_WAL, p, nth); }
 
 static bool start_wal(struct run *r)
 {
@@ -96,6 +107,35 @@ static bool sender_gone(struct run *r)
 	if (r->sender > 0 && waitpid(r->sender, NULL, WNOHANG) == r->sender)
 		r->sender = -1;
 	return r->sender <= 0;
+}
+
+static void start_dumper(struct run *r)
+{
+	atomic_store(&r->m->stop_dumps, 0);
+	if (pick(r, 3) == 0)
+		arm_in(r, 1, EG_PROCESS_WORKER, dump_points[pick(r, sizeof dump_points / sizeof dump_points[0])],
+		       1 + (uint32_t)pick(r, 6));
+	r->dumper = family_spawn(&r->f, DUMPER, model_dump, r->m);
+}
+
+/* It is never killed from outside: each of its calls has an end. */
+static void end_dumper(struct run *r)
+{
+	atomic_store(&r->m->stop_dumps, 1);
+	if (r->dumper > 0)
+		(void)waitpid(r->dumper, NULL, 0);
+	r->dumper = -1;
+	fault_disarm(fault_page, 1);
+}
+
+/* A desk whose process died is given away again when the writer has drained it. */
+static void revive_dumper(struct run *r)
+{
+	if (r->dumper <= 0 || waitpid(r->dumper, NULL, WNOHANG) != r->dumper)
+		return;
+	r->dumper = -1;
+	r->c->kills++;
+	fault_disarm(fault_page, 1);
 }
 
 /* Until so many entries more are answered, or somebody has ended. */
@@ -158,6 +198,7 @@ static void end_family(struct run *r)
 		r->c->kills += r->f.wal <= 0;
 	}
 	fault_disarm(fault_page, 0);
+	end_dumper(r);
 	if (r->f.wal > 0)
 		(void)family_stop_wal(&r->f, SIGTERM);
 	if (!sender_gone(r)) {
@@ -171,6 +212,8 @@ static void start_sender(struct run *r)
 {
 	atomic_store(&r->m->refused, 0);
 	r->sender = family_spawn(&r->f, SENDER, model_send, r->m);
+	if (pick(r, 4) != 0)
+		start_dumper(r);
 }
 
 static bool reboot(struct run *r)
@@ -198,6 +241,7 @@ static bool live(struct run *r)
 	atomic_store(&tape->fail_sync, 0);
 	if (r->why != NULL)
 		return false;
+	revive_dumper(r);
 	if (sender_gone(r) || pick(r, 3) == 0) {
 		r->c->refusals += atomic_load(&r->m->refused) != 0;
 		return reboot(r);
@@ -220,6 +264,7 @@ static void drain(struct run *r)
 		kill(r->sender, SIGKILL);
 		(void)waitpid(r->sender, NULL, 0);
 	}
+	end_dumper(r);
 	if (r->f.wal > 0)
 		(void)family_stop_wal(&r->f, SIGTERM);
 }
@@ -256,13 +301,14 @@ static void finish(struct run *r)
 		printf("# %s\n", differs);
 	r->m->root = st.st_ino;
 	r->c->entries += r->m->n_entries;
+	r->c->checkpoints += atomic_load(&r->m->checkpoints);
 }
 
 bool run_record(struct pl_model *m, uint64_t seed, struct pl_counts *c)
 {
 	char *overrides[] = { (char[]){ "wal.segment_size_mb=1" }, (char[]){ "wal.buffer_size_mb=4" },
 		(char[]){ "wal.sync_mode=batch" }, (char[]){ "wal.flush_interval_ms=10" } };
-	struct run r = { .m = m, .c = c, .random = seed, .sender = -1 };
+	struct run r = { .m = m, .c = c, .random = seed, .sender = -1, .dumper = -1 };
 
 	tape_rewind(tape);
 	model_begin(m, seed);
@@ -280,6 +326,7 @@ bool run_record(struct pl_model *m, uint64_t seed, struct pl_counts *c)
 		drain(&r);
 	else if (r.sender > 0)
 		kill(r.sender, SIGKILL);
+	end_dumper(&r);
 	finish(&r);
 	if (r.why != NULL)
 		printf("# recording of seed %llu: %s (%s)\n", (unsigned long long)seed, r.why, r.f.dir);
