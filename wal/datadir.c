@@ -114,6 +114,7 @@ static enum err open_folders(struct datadir *d, bool make, struct fault *f)
 enum err datadir_open(struct datadir *d, const char *path, uint32_t stores, struct fault *f)
 {
 	enum err e = begin(d, path, f);
+	int error;
 
 	if (e == EG_E_OK)
 		e = open_folders(d, true, f);
@@ -122,6 +123,10 @@ enum err datadir_open(struct datadir *d, const char *path, uint32_t stores, stru
 	if (e != EG_E_OK)
 		return e;
 	e = superblock_read(d->fd, &d->super, f);
+	/* Whoever made these names may have been killed before it synced them, and from now on
+	 * what is acknowledged rests on them. */
+	if (e == EG_E_OK && (error = FAULT_IO(DATADIR_SYNC, io_sync_dir(d->fd))) != 0)
+		return failed(f, path, "", error);
 	if (e == EG_E_NOT_FOUND)
 		e = make_identity(d, stores, f);
 	else if (e == EG_E_OK && (d->super.damaged || d->super.now.format != EG_SUPERBLOCK_FORMAT))

@@ -3,7 +3,8 @@
  * the real recovery, and held against what was acknowledged (wal_powerloss.h).
  *
  *	wal_powerloss [N [SEED]]                 N images; without arguments a short form
- *	wal_powerloss -r FILE IMAGE [FOLDER]     one image of a kept recording again; FOLDER: leave it there
+ *	wal_powerloss -r FILE IMAGE [FOLDER]     one image of a kept recording again (-1: its very
+ *	                                         end, nothing lost); FOLDER: leave it there
  *
  * Prints TAP, the images by kind, and what is wrong, with the recording that was kept.
  */
@@ -59,14 +60,16 @@ static void *shared(size_t bytes)
 
 /* ---- a recording that is kept ---------------------------------------------------------- */
 
+static struct tape *recording;         /* `tape` is none while images are recovered from */
+
 static void keep(const struct pl_model *m, char *path, size_t size)
 {
-	size_t used = atomic_load(&tape->used);
+	size_t used = atomic_load(&recording->used);
 	int fd;
 
 	snprintf(path, size, "%s/engram-powerloss-%" PRIu64 ".tape", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", m->seed);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, m, sizeof *m) != (ssize_t)sizeof *m || write(fd, tape, used) != (ssize_t)used)
+	if (fd < 0 || write(fd, m, sizeof *m) != (ssize_t)sizeof *m || write(fd, recording, used) != (ssize_t)used)
 		snprintf(path, size, "(it could not be kept)");
 	if (fd >= 0)
 		close(fd);
@@ -101,7 +104,7 @@ static int one_again(const char *path, uint64_t image, const char *leave)
 	d = disk_new(tape, m.root, NULL, &why);
 	EG_ASSERT(d != NULL);
 	tape = NULL;
-	pl_frugal = true;
+	pl_frugal = pl_loud = true;
 	if (leave != NULL) {
 		check_build(&m, d, image, leave, text, sizeof text);
 		puts(text);
@@ -188,14 +191,18 @@ static void work(struct report *r, unsigned number, uint64_t seed, uint64_t reco
 	struct work *w = shared(sizeof *w);
 	uint64_t i;
 
-	tape = tape_new((size_t)256 << 20);
+	recording = tape = tape_new((size_t)256 << 20);
 	fault_page = fault_page_new();
 	EG_ASSERT(tape != NULL && fault_page != NULL);
 	while ((i = atomic_fetch_add(&r->next, 1)) < recordings) {
 		uint64_t share = n * (i + 1) / recordings - n * i / recordings;
 		char path[256];
 
-		if (run_record(&w->model, seed + i * 1000003, &r->counts[number])) {
+		enum pl_recorded recorded = PL_AGAIN;
+
+		for (unsigned k = 0; recorded == PL_AGAIN; k++)
+			recorded = run_record(&w->model, seed + i * 1000003 + k, &r->counts[number]);
+		if (recorded == PL_RECORDED) {
 			all_images(r, &r->counts[number], w, share);
 			continue;
 		}

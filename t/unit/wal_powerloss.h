@@ -52,6 +52,7 @@ struct pl_model {
 	uint64_t seed;
 	_Atomic uint32_t stop;     /* the sender shall come to an end */
 	_Atomic uint32_t refused;  /* enum err of an entry that was refused */
+	_Atomic uint32_t no_room;  /* one was refused for want of a spare segment, later ones may not have been */
 	_Atomic uint32_t broken;   /* an answer that must not be: its line */
 	_Atomic uint32_t answered; /* entries */
 	_Atomic uint32_t stop_dumps, checkpoints;      /* the dumper shall end; checkpoints put in force */
@@ -88,8 +89,10 @@ enum pl_verdict model_judge(const struct pl_model *m, struct pl_allowed a, const
 /* ---- a recording ------------------------------------------------------------------ */
 
 struct pl_counts { uint64_t entries, rotations, kills, rescues, reboots, refusals, checkpoints, events, bytes, images, nested; };
-/* Fills the tape and the model. False: it came out unusable (said on stdout). */
-bool run_record(struct pl_model *m, uint64_t seed, struct pl_counts *c);
+/* Fills the tape and the model. PL_BAD: something is wrong (said on stdout). PL_AGAIN: a store
+ * was refused in the midst of others, so their order is no prefix; take another seed. */
+enum pl_recorded { PL_RECORDED, PL_BAD, PL_AGAIN };
+enum pl_recorded run_record(struct pl_model *m, uint64_t seed, struct pl_counts *c);
 
 /* ---- checking --------------------------------------------------------------------- */
 
@@ -99,7 +102,7 @@ struct disk;
 enum pl_verdict check_image(struct wal_family *f, const struct pl_model *m, const struct disk *d, uint64_t number,
                             unsigned *kind, uint32_t *nested, char *text, size_t size);
 
-extern bool pl_frugal;             /* this process only looks at images */
+extern bool pl_frugal, pl_loud;    /* this process only looks at images; at one, and says more */
 /* Only build it, in an empty folder; text says what it is. */
 void check_build(const struct pl_model *m, const struct disk *d, uint64_t number, const char *at, char *text, size_t size);
 

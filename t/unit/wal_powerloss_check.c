@@ -20,7 +20,7 @@
 
 /* A store of an image is small, and lives for a moment: its pages come as they are
  * touched, not two megabytes of each region at once. */
-bool pl_frugal;
+bool pl_frugal, pl_loud;
 int __real_madvise(void *at, size_t bytes, int advice);
 int __wrap_madvise(void *at, size_t bytes, int advice);
 int __wrap_madvise(void *at, size_t bytes, int advice)
@@ -124,6 +124,27 @@ static void say(char *text, size_t size, const char *what, const struct pl_model
 		}
 }
 
+/* Against the world when all that was ever sent is done: near the end of a recording the
+ * interesting part of it. */
+static void say_differences(const struct pl_model *m, const struct pl_found *found)
+{
+	for (unsigned s = 0; s < PL_SPACES; s++) {
+		const struct pl_space *a = &m->world.spaces[s], *b = &found->world.spaces[s];
+
+		if (a->live != b->live || a->quota != b->quota)
+			printf("# space %u: %s, quota %llu sent last, %s, quota %llu found\n", s, a->live ? "live" : "not there",
+			       (unsigned long long)a->quota, b->live ? "live" : "not there", (unsigned long long)b->quota);
+		for (unsigned k = 0; k < PL_KEYS; k++) {
+			struct pl_memory was = a->at[k], is = b->at[k];
+
+			if (was.value != is.value || was.version != is.version)
+				printf("# space %u key %u: value %llu version %llu sent last, value %llu version %llu found\n", s, k,
+				       (unsigned long long)was.value, (unsigned long long)was.version,
+				       (unsigned long long)is.value, (unsigned long long)is.version);
+		}
+	}
+}
+
 /* Recover, judge; log one memory more, recover again: the same, and it. */
 static enum pl_verdict judge_folder(struct wal_family *f, const struct pl_model *m, struct pl_allowed a,
                                     char *text, size_t size)
@@ -142,6 +163,8 @@ static enum pl_verdict judge_folder(struct wal_family *f, const struct pl_model 
 	if (v != PL_GOOD) {
 		say(text, size, "recovered", m, a, &first);
 		give_up(&r);               /* its threads would outlive what they work on */
+		if (pl_loud)
+			say_differences(m, &first);
 		return v;
 	}
 	if (first.space != EG_NONE && log_extra(&r, first.space, &fault) != EG_E_OK) {
@@ -216,6 +239,8 @@ static struct plan_of plan(const struct pl_model *m, const struct disk *d, uint6
 	if (pl_random(&p.random) % 2)
 		p.time = disk_rare(d, pl_random(&p.random));
 	p.nested = pl_random(&p.random) % 8 == 0;
+	if (number == UINT64_MAX)          /* all of it, nothing lost */
+		p = (struct plan_of){ .time = disk_end(d), .random = 1, .kind = DISK_PREFIX };
 	return p;
 }
 

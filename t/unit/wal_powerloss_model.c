@@ -323,6 +323,8 @@ static bool take_answer(struct sender *s)
 		BROKEN(s->m);
 	if (err == EG_E_OK && lsn == 0)
 		BROKEN(s->m);
+	if (err == EG_E_NO_STORAGE)
+		atomic_store(&s->m->no_room, 1);
 	if (err != EG_E_OK) {
 		atomic_store(&s->m->refused, err);
 		return true;
