@@ -33,3 +33,6 @@ bench: $(EXTRA_PROGRAMS)
 
 # ---- bench: the server beside nginx, under wrk; a script ----
 EXTRA_DIST += contrib/bench/http
+
+# ---- bench: how long starts take; a script ----
+EXTRA_DIST += contrib/bench/restart

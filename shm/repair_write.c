@@ -21,8 +21,15 @@ struct repair {
 	struct sums all;
 	uint32_t *late;                /* live slots whose id word may be missing */
 	size_t n_late, cap_late;
+	uint32_t looked;               /* chunks; so that the heartbeat goes on */
 	struct fault *f;
 };
+
+static void beat_now_and_then(struct repair *r)
+{
+	if (++r->looked % 4096 == 0)
+		desk_beat(r->w->desks);
+}
 
 static void late_add(struct repair *r, uint32_t slot)
 {
@@ -106,6 +113,7 @@ static enum err repair_space(struct repair *r, uint32_t number)
 
 	for (uint32_t c = atomic_load(&sp->slot_head); c != EG_NONE;
 	     c = atomic_load(&slot_chunk_for_write(r->w, c)->next)) {
+		beat_now_and_then(r);
 		if (r->seen[c]++)
 			return err_set(r->f, EG_E_INTERNAL, NULL, NULL, "slot chunk %u is in two lists", c);
 		for (uint32_t i = 0; i < EG_CHUNK; i++) {
@@ -197,6 +205,7 @@ static void repair_node_lists(struct repair *r, uint8_t *seen[EG_CLASSES])
 			unsigned class_ = link >> EG_LINK_SHIFT;
 			uint32_t chunk = link & EG_LINK_MASK;
 
+			beat_now_and_then(r);
 			seen[class_][chunk] = 1;
 			repair_chunk(r, class_, chunk, n);
 			link = atomic_load(&node_chunk_for_write(r->w, class_, chunk)->next);
@@ -268,6 +277,7 @@ static void mark_tables(struct repair *r)
 
 		if (root == 0)
 			continue;
+		desk_beat(r->w->desks);
 		heap_scan_mark(&r->w->heap, root >> 8, (size_t)8 << (root & 0xff));
 		ids_sweep(r->w, shard, shard == EG_SHARDS ? keep_space : keep_memory, &s);
 	}

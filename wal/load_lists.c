@@ -206,6 +206,7 @@ static void list_nodes(struct load *l, unsigned class_, bool present)
 void load_lists(struct load *l)
 {
 	list_slots(l);
+	desk_beat(l->w->desks);
 	for (unsigned k = 0; k < EG_CLASSES; k++)
 		list_nodes(l, k, false);
 	for (unsigned k = 0; k < EG_CLASSES; k++)
