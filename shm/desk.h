@@ -132,6 +132,9 @@ struct wal_page {
 	_Atomic uint32_t segments;         /* files in wal/: what a recovery may have to replay */
 	_Atomic uint32_t no_room;          /* stores are refused: no spare segment can be made */
 	_Atomic uint64_t log_bytes;        /* bytes of all segments */
+	_Atomic uint32_t mirror_state;     /* enum mirror_state (wal/mirror.h) */
+	_Atomic uint32_t mirror_seen;      /* this family has looked at both copies in full */
+	_Atomic uint64_t mirror_losses;    /* copies given up, so far */
 	_Atomic uint64_t lost_records;     /* given up by an operator, in that many ranges of LSNs */
 	_Atomic uint64_t lost_first, lost_last;
 	_Atomic uint32_t lost_ranges;

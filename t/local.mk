@@ -227,7 +227,7 @@ UNIT += t/unit/wal_errors
 t_unit_wal_errors_SOURCES = t/unit/wal_errors.c t/unit/wal_family.c t/unit/wal_family.h
 t_unit_wal_errors_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_errors_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
-TFILES += t/damage.t t/check.t
+TFILES += t/damage.t t/check.t t/mirror.t
 
 # Fault points: kills and failing calls.
 check_PROGRAMS += t/unit/wal_killsweep
@@ -316,3 +316,10 @@ kills: all-am t/sweep/kills$(EXEEXT)
 	./t/sweep/kills $(WORKERS) $(WRITERS)
 
 .PHONY: kills
+
+
+# Two copies of the log: errors of one of them.
+UNIT += t/unit/wal_mirror
+t_unit_wal_mirror_SOURCES = t/unit/wal_mirror.c t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_mirror_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_mirror_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)

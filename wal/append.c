@@ -25,38 +25,54 @@ static enum err io_failed(struct fault *f, const char *what, int error)
 	return err_set(f, e, NULL, NULL, "log: %s: %s", what, strerror(error));
 }
 
-static size_t round_block(size_t n) { return (n + EG_BLOCK - 1) / EG_BLOCK * EG_BLOCK; }
+/* ---- both copies ------------------------------------------------------------------ */
 
-static int open_for_append(struct append *a, int dir_fd, const char *name)
+/* One copy failed and the other did not: the log goes on with that. */
+static void lose(struct append *a, struct sink *s, const char *what, int error)
 {
-	int fd = -EINVAL;
+	LOG_ERROR("log: %s in %s failed: %s; %s is given up, the other copy goes on", what, s->name, strerror(error),
+	          s->name);
+	metric_add(s == &a->main ? M_MIRROR_LOST_MAIN : M_MIRROR_LOST_MIRROR, 1);
+	sink_give_up(s);
+	s->lost = true;
+	FAULT(MIRROR_LOST);
+	mirror_note_loss(a->mirror, s == &a->main, a->header.start_lsn);
+}
 
-	if (a->direct) {
-		fd = FAULT_FD(SEGMENT_OPEN_DIRECT, io_open(dir_fd, name, O_RDWR | O_DIRECT));
-		if (fd == -EINVAL) {
-			LOG_WARN("wal.use_direct_io: this file system refuses O_DIRECT; the page cache is used");
-			a->direct = false;
-		}
+static bool lacks_room(int error) { return error == ENOSPC || error == EDQUOT; }
+
+/* A step in each copy that is not lost, at the same time. 0 when one succeeded; what failed
+ * beside it is lost. Else the errno. */
+static int on_copies(struct append *a, const struct sink_op *op, const char *what)
+{
+	bool in_mirror = a->mirror != NULL && !a->mirror->sink.lost, in_main = !a->main.lost;
+	int error = 0, other = 0;
+
+	if (in_mirror)
+		mirror_begin(a->mirror, op);
+	if (in_main)
+		error = sink_do(&a->main, op);
+	if (in_mirror)
+		other = mirror_end(a->mirror);
+	if (!in_mirror || !in_main)
+		return in_main ? error : in_mirror ? other : EIO;
+	if (error != 0 && other != 0)
+		return error;
+	/* No room in the data directory is told to clients: that is no failure of a copy. */
+	if (op->what == SINK_PREPARE && lacks_room(error)) {
+		sink_drop(&a->mirror->sink);
+		return error;
 	}
-	return a->direct ? fd : FAULT_FD(SEGMENT_OPEN, io_open(dir_fd, name, O_RDWR));
+	if (error != 0)
+		lose(a, &a->main, what, error);
+	if (other != 0)
+		lose(a, &a->mirror->sink, what, other);
+	return 0;
 }
 
-/* Both copies of the header into a spare file, on stable storage. */
-static int write_headers(const struct segment_header *h, int dir_fd, const char *spare)
-{
-	uint8_t blocks[2 * EG_BLOCK] = { 0 };
-	int fd = FAULT_FD(SEGMENT_OPEN_SPARE, io_open(dir_fd, spare, O_RDWR)), error;
+static struct sink *live(struct append *a) { return a->main.lost && a->mirror != NULL ? &a->mirror->sink : &a->main; }
 
-	if (fd < 0)
-		return -fd;
-	memcpy(blocks, h, sizeof *h);
-	memcpy(blocks + EG_BLOCK, h, sizeof *h);
-	error = FAULT_IO(SEGMENT_WRITE_HEADER, io_write_at(fd, blocks, sizeof blocks, 0));
-	if (error == 0)
-		error = FAULT_IO(SEGMENT_SYNC_HEADER, io_sync(fd));
-	close(fd);
-	return error;
-}
+static size_t round_block(size_t n) { return (n + EG_BLOCK - 1) / EG_BLOCK * EG_BLOCK; }
 
 static void next_header(const struct append *a, uint64_t start_lsn, uint64_t bytes, struct segment_header *h)
 {
@@ -82,28 +98,14 @@ static void next_header(const struct append *a, uint64_t start_lsn, uint64_t byt
 	segment_seal_header(h);
 }
 
-/* The unused end of a full segment is given back: it will never be written. */
-static void seal(struct append *a)
+/* Go on in the prepared segment from now on. */
+static void adopt(struct append *a, const struct segment_header *h)
 {
-	int error;
-
-	if (a->fd < 0)
-		return;
-	error = FAULT_IO(SEGMENT_CUT, io_truncate(a->fd, a->offset));
-	if (error != 0)
-		LOG_WARN("log: the end of segment %llu is not given back: %s",
-		         (unsigned long long)a->header.number, strerror(error));
-	close(a->fd);
-	a->fd = -1;
-}
-
-/* Go on in this file from now on. */
-static void adopt(struct append *a, const struct segment_header *h, int fd)
-{
-	seal(a);
+	sink_adopt(&a->main, a->offset);
+	if (a->mirror != NULL)
+		sink_adopt(&a->mirror->sink, a->offset);
 	FAULT(SEGMENT_SEALED);
 	a->header = *h;
-	a->fd = fd;
 	a->offset = EG_SEGMENT_DATA;
 	a->limit = h->bytes;
 }
@@ -117,81 +119,93 @@ static void count_segment(struct append *a)
 
 /* From its rename on the file supersedes: no failure after that is a mere lack
  * of room, after which the segment before could go on. */
-static enum err show(struct append *a, int from_fd, const char *from, const char *name, struct fault *f)
+static enum err show(struct append *a, const struct segment_header *h, struct fault *f)
 {
-	int error = FAULT_IO(SEGMENT_RENAME, io_rename(from_fd, from, a->dir->wal_fd, name));
+	const struct sink_op op = { .what = SINK_SHOW, .header = h };
+	int error = on_copies(a, &op, "a new segment");
 
-	if (error != 0)
-		return io_failed(f, "a new segment", error);
-	error = FAULT_IO(SEGMENT_DIR_SYNC, io_sync_dir(a->dir->wal_fd));
 	if (error == 0)
-		error = FAULT_IO(SEGMENT_SPARE_SYNC, io_sync_dir(from_fd));
-	if (error != 0)
-		return err_set(f, EG_E_READ_ONLY, NULL, NULL, "log: a new segment: %s", strerror(error));
-	return EG_E_OK;
+		return EG_E_OK;
+	return err_set(f, EG_E_READ_ONLY, NULL, NULL, "log: a new segment: %s", strerror(error));
+}
+
+static enum err prepare(struct append *a, const struct segment_header *h, bool hidden, struct fault *f)
+{
+	const struct sink_op op = { .what = SINK_PREPARE, .header = h, .hidden = hidden };
+	int error = on_copies(a, &op, "a new segment");
+
+	return error == 0 ? EG_E_OK : io_failed(f, "a new segment", error);
 }
 
 enum err append_segment(struct append *a, uint64_t start_lsn, struct fault *f)
 {
-	char spare[32], name[32];
 	struct segment_header header;
-	enum err e = spares_take(&a->spares, spare, f);
-	int error, fd;
+	enum err e;
 
-	if (e != EG_E_OK)
-		return e;
-	next_header(a, start_lsn, a->spares.bytes, &header);
-	datadir_segment_name(name, start_lsn);
-	error = write_headers(&header, a->dir->spare_fd, spare);
-	fd = error == 0 ? open_for_append(a, a->dir->spare_fd, spare) : -error;
-	e = fd < 0 ? io_failed(f, "a new segment", -fd) : show(a, a->dir->spare_fd, spare, name, f);
+	next_header(a, start_lsn, a->main.spares.bytes, &header);
+	e = prepare(a, &header, false, f);
+	if (e == EG_E_OK)
+		e = show(a, &header, f);
 	if (e != EG_E_OK) {
-		if (fd >= 0)
-			close(fd);
-		if (e == EG_E_NO_STORAGE && FAULT_IO(SEGMENT_UNLINK, io_unlink(a->dir->spare_fd, spare)) != 0)
-			LOG_WARN("spare/%s: cannot be removed", spare);
+		if (e == EG_E_NO_STORAGE && a->main.next_dir >= 0)
+			sink_drop(&a->main);
 		return e;
 	}
-	adopt(a, &header, fd);
+	adopt(a, &header);
 	count_segment(a);
 	return EG_E_OK;
 }
 
-#define EG_HIDDEN "segment"            /* its name in tmp/ */
-
 enum err append_hidden(struct append *a, uint64_t start_lsn, size_t records_bytes, struct fault *f)
 {
-	uint64_t bytes = a->spares.bytes, want = EG_SEGMENT_DATA + append_buffer_bytes(records_bytes, bytes);
+	uint64_t bytes = a->main.spares.bytes, want = EG_SEGMENT_DATA + append_buffer_bytes(records_bytes, bytes);
 	struct segment_header header;
-	char spare[32];
-	enum err e = spares_take(&a->spares, spare, f);
-	int error, fd;
+	enum err e;
 
-	if (e != EG_E_OK)
-		return e;
 	/* What it repeats stays together, whatever the configuration says by now. */
 	next_header(a, start_lsn, want > bytes ? want : bytes, &header);
-	error = FAULT_IO(SEGMENT_HIDE, io_rename(a->dir->spare_fd, spare, a->dir->tmp_fd, EG_HIDDEN));
-	if (error == 0)
-		error = write_headers(&header, a->dir->tmp_fd, EG_HIDDEN);
-	if (error != 0)
-		return io_failed(f, "a new segment", error);
-	fd = open_for_append(a, a->dir->tmp_fd, EG_HIDDEN);
-	if (fd < 0)
-		return io_failed(f, "a new segment", -fd);
-	adopt(a, &header, fd);
-	return EG_E_OK;
+	e = prepare(a, &header, true, f);
+	if (e == EG_E_OK)
+		adopt(a, &header);
+	return e;
 }
 
 enum err append_show(struct append *a, struct fault *f)
 {
-	char name[32];
-	enum err e;
+	enum err e = show(a, &a->header, f);
 
-	datadir_segment_name(name, a->header.start_lsn);
-	e = show(a, a->dir->tmp_fd, EG_HIDDEN, name, f);
 	if (e == EG_E_OK)
 		count_segment(a);
+	return e;
+}
+
+enum err append_rejoin(struct append *a, struct fault *f)
+{
+	struct sink *lost;
+	bool replaced;
+	enum err e;
+
+	if (a->mirror == NULL || a->mirror->retry_ns == 0 || clock_mono_ns() < a->mirror->retry_ns || !a->mirror->open)
+		return EG_E_OK;
+	e = append_sync(a, f);
+	if (e != EG_E_OK)
+		return e;
+	lost = a->main.lost ? &a->main : &a->mirror->sink;
+	replaced = a->header.start_lsn == a->next_lsn;
+	lost->lost = false;
+	e = append_segment(a, a->next_lsn, f);
+	/* An empty one was replaced by one of the same name. */
+	if (e == EG_E_OK && replaced)
+		a->segments--;
+	if (e == EG_E_OK && !lost->lost) {
+		LOG_INFO("log: segment %llu goes on in both copies; %s is rebuilt", (unsigned long long)a->header.number,
+		         lost->name);
+		mirror_rebuild(a->mirror, lost == &a->main, a->header.start_lsn);
+		return e;
+	}
+	if (!lost->lost)
+		mirror_retry_later(a->mirror);
+	lost->lost = true;
 	return e;
 }
 
@@ -217,9 +231,9 @@ void append_cancel(struct append *a)
 
 enum err append_ready(struct append *a, size_t records_bytes, struct fault *f)
 {
-	if (a->offset + append_buffer_bytes(records_bytes, a->spares.bytes) <= a->limit)
+	if (a->offset + append_buffer_bytes(records_bytes, a->main.spares.bytes) <= a->limit)
 		return EG_E_OK;
-	return spares_wait(&a->spares, f);
+	return spares_wait(&live(a)->spares, f);
 }
 
 size_t append_buffer_bytes(size_t records_bytes, uint64_t segment_bytes)
@@ -342,6 +356,7 @@ static void keep_copy(struct append *a, const uint8_t *from, size_t bytes)
 
 enum err append_write(struct append *a, struct fault *f)
 {
+	struct sink_op op = { .what = SINK_WRITE, .offset = a->offset };
 	int64_t began = clock_mono_ns();
 	size_t bytes;
 	int error;
@@ -352,7 +367,9 @@ enum err append_write(struct append *a, struct fault *f)
 		return EG_E_OK;
 	if (!a->rescuing)
 		keep_copy(a, a->buf + a->written, bytes);
-	error = FAULT_IO(GROUP_WRITE, io_write_at(a->fd, a->buf + a->written, bytes, a->offset));
+	op.from = a->buf + a->written;
+	op.bytes = bytes;
+	error = on_copies(a, &op, "write");
 	if (error != 0)
 		return append_rescue(a, "write", error, f);
 	a->written = a->len;
@@ -369,12 +386,13 @@ enum err append_write(struct append *a, struct fault *f)
 
 enum err append_sync(struct append *a, struct fault *f)
 {
+	const struct sink_op op = { .what = SINK_SYNC };
 	int64_t began = clock_mono_ns();
 	int error;
 
 	if (!a->unsynced)
 		return EG_E_OK;
-	error = FAULT_IO(GROUP_SYNC, io_sync(a->fd));
+	error = on_copies(a, &op, "sync");
 	if (error != 0)
 		return append_rescue(a, "sync", error, f);
 	a->unsynced = false;
@@ -388,8 +406,12 @@ enum err append_sync(struct append *a, struct fault *f)
 
 void append_close(struct append *a)
 {
-	seal(a);
-	spares_close(&a->spares);
+	sink_seal(&a->main, a->offset);
+	if (a->mirror != NULL)
+		sink_seal(&a->mirror->sink, a->offset);
+	spares_close(&a->main.spares);
+	mirror_close(a->mirror);
+	a->mirror = NULL;
 	free(a->copy.at);
 	memset(&a->copy, 0, sizeof a->copy);
 }

@@ -9,14 +9,12 @@
 #ifndef WAL_APPEND_H
 #define WAL_APPEND_H
 
-#include "wal/segment.h"
-#include "wal/spares.h"
+#include "wal/mirror.h"
 
 struct append {
 	const struct datadir *dir;
-	struct spares spares;
-	int fd;
-	bool direct;                   /* O_DIRECT is wanted and was not refused */
+	struct sink main;              /* the copy in the data directory */
+	struct mirror *mirror;         /* the other one, NULL = none is wanted; owned */
 	struct segment_header header;  /* of the present segment */
 	uint64_t offset;               /* where the next group will be written */
 	uint64_t limit;                /* no group reaches beyond this offset */
@@ -85,6 +83,10 @@ enum err append_rescue(struct append *a, const char *what, int error, struct fau
 /* Go on in a new segment that begins with whole groups of another one: it supersedes
  * that one once they are written there and synced (append_hidden, append_show). */
 enum err append_again(struct append *a, uint64_t start_lsn, const uint8_t *groups, size_t bytes, struct fault *f) EG_MUST_USE;
+
+/* A copy that was given up is tried again, when it is time: in a fresh segment of both. Between
+ * rounds. EG_E_OK too when it failed again and the other copy goes on. */
+enum err append_rejoin(struct append *a, struct fault *f) EG_MUST_USE;
 
 void append_close(struct append *a);
 

@@ -95,7 +95,7 @@ static void check_spare(struct check *c, const struct datadir *d, const char *na
 static void check_stranger(struct check *c, const struct datadir *d, const char *name)
 {
 	static const char *const known[] = { "SUPERBLOCK", "LOCK", "wal", "warm", "spare", "tmp", "checkpoints",
-		"quarantine", "LOSS", NULL };
+		"quarantine", "LOSS", "STALE", "AHEAD", NULL };
 	struct stat st;
 	unsigned k = 0;
 

@@ -17,7 +17,8 @@ libwal_a_SOURCES = \
 	wal/writer.h wal/writer.c \
 	wal/salvage.h wal/salvage.c \
 	wal/check.h wal/check.c wal/check_log.c wal/check_files.c wal/check_checkpoint.c \
-	wal/mend.h wal/mend.c wal/mend_log.c wal/mend_checkpoint.c
+	wal/mend.h wal/mend.c wal/mend_log.c wal/mend_checkpoint.c \
+	wal/sink.h wal/sink.c wal/mirror.h wal/mirror.c wal/mirror_mend.c
 nodist_libwal_a_SOURCES = wal/record.pb-c.c wal/record.pb-c.h
 EXTRA_DIST += wal/README.md wal/record.proto
 

@@ -2,6 +2,7 @@
 #include "wal/recover.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -185,16 +186,45 @@ static void trim_last(const struct datadir *d, const struct scan *s)
 		close(fd);
 }
 
+static enum err open_mirror(struct append *a, const struct datadir *d, const struct heritage *h, bool usable,
+                            struct fault *f)
+{
+	a->mirror = mirror_open(d, h->config->wal_mirror_dir, usable, h->config->wal_use_direct_io,
+	                        a->main.spares.bytes, f);
+	return a->mirror != NULL ? EG_E_OK : f->err;
+}
+
+/* What is damaged or missing in one copy comes from the other, before either is read. EG_E_COUNT: no mirror is wanted; EG_E_VALIDATION: no start. */
+static enum err mend_copies(const struct heritage *h, struct fault *f)
+{
+	_Atomic uint32_t *seen = &desk_wal(h->desks)->mirror_seen;
+	enum err e;
+
+	if (h->config->wal_mirror_dir[0] == '\0')
+		return EG_E_COUNT;
+	e = mirror_mend(h->config->server_data_dir, h->config->wal_mirror_dir, atomic_load(seen) != 0, f);
+	atomic_store(seen, e == EG_E_OK);
+	return e;
+}
+
+static bool mirror_is_ahead(const char *data_dir)
+{
+	char path[4200];
+
+	snprintf(path, sizeof path, "%s/%s", data_dir, EG_AHEAD);
+	return access(path, F_OK) == 0;
+}
+
+/* mirror: how mend_copies ended. */
 static enum err open_log(struct append *a, const struct datadir *d, const struct scan *s,
-                         const struct heritage *h, struct fault *f)
+                         const struct heritage *h, enum err mirror, struct fault *f)
 {
 	uint64_t start = s->last_lsn + 1;
 	enum err e;
 
 	memset(a, 0, sizeof *a);
 	a->dir = d;
-	a->fd = -1;
-	a->direct = h->config->wal_use_direct_io;
+	sink_init(&a->main, "the data directory", d, h->config->wal_use_direct_io);
 	a->boot_id = h->boot_id;
 	a->incarnation = s->incarnation + 1;
 	a->header.number = s->last_number;
@@ -205,7 +235,9 @@ static enum err open_log(struct append *a, const struct datadir *d, const struct
 	if (s->tail.bytes > 0)
 		start = ((const struct group_header *)(const void *)s->tail.groups)->first_lsn;
 	a->next_lsn = start;
-	e = spares_open(&a->spares, d, (uint64_t)h->config->wal_segment_size_mb << 20, f);
+	e = spares_open(&a->main.spares, d, (uint64_t)h->config->wal_segment_size_mb << 20, f);
+	if (e == EG_E_OK && mirror != EG_E_COUNT)
+		e = open_mirror(a, d, h, mirror == EG_E_OK, f);
 	if (e == EG_E_OK)
 		e = s->tail.bytes > 0 ? append_again(a, start, s->tail.groups, s->tail.bytes, f)
 		                      : append_segment(a, start, f);
@@ -253,10 +285,20 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 	_Atomic uint64_t *acked = &desk_wal(h->desks)->acked_lsn;
 	int64_t began = clock_mono_ns();
 	uint64_t from = 1;
+	struct fault mirror_fault;
 	struct scan s;
-	enum err e;
+	enum err e, mirror;
 
 	memset(r, 0, sizeof *r);
+	mirror = mend_copies(h, &mirror_fault);
+	/* Never without it when it alone has the newest records. */
+	if (mirror == EG_E_VALIDATION || (mirror != EG_E_OK && mirror_is_ahead(h->config->server_data_dir))) {
+		if (mirror == EG_E_COUNT)
+			return err_set(f, EG_E_CONFLICT, NULL, NULL, "the newest records are in the mirror alone (AHEAD):"
+			               " wal.mirror_dir must name it");
+		*f = mirror_fault;
+		return mirror;
+	}
 	e = datadir_open(d, h->config->server_data_dir, (uint32_t)h->config->storage_stores, f);
 	if (e != EG_E_OK)
 		return e;
@@ -285,7 +327,9 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 	 * Else the writer moves it on when the lanes were read again. */
 	if (logged->n == 0)
 		atomic_store(acked, s.last_lsn);
-	e = open_log(a, d, &s, h, f);
+	if (mirror != EG_E_OK && mirror != EG_E_COUNT)
+		LOG_ERROR("%s", mirror_fault.message);
+	e = open_log(a, d, &s, h, mirror, f);
 	FAULT(RECOVER_OPENED);
 	scan_free(&s);
 	if (e != EG_E_OK)

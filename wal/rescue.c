@@ -38,7 +38,7 @@ static enum err lay_out(struct append *a, const struct group_header *g, struct f
 
 enum err append_again(struct append *a, uint64_t start_lsn, const uint8_t *groups, size_t bytes, struct fault *f)
 {
-	size_t cap = append_buffer_bytes(bytes, a->spares.bytes);
+	size_t cap = append_buffer_bytes(bytes, a->main.spares.bytes);
 	uint8_t *buf;
 	enum err e = append_hidden(a, start_lsn, bytes, f);
 
@@ -91,8 +91,9 @@ enum err append_rescue(struct append *a, const char *what, int error, struct fau
 	          what, (unsigned long long)a->header.number, strerror(error), (unsigned long long)first->first_lsn - 1);
 	metric_add(M_WAL_RESCUES, 1);
 	FAULT(SEGMENT_GIVEN_UP);
-	close(a->fd);
-	a->fd = -1;                        /* not sealed: its end is left as it is */
+	sink_give_up(&a->main);            /* not sealed: its end is left as it is */
+	if (a->mirror != NULL)
+		sink_give_up(&a->mirror->sink);
 	a->rescuing = true;
 	a->rescued_ns = now;
 	a->prev_crc = a->durable_crc;

@@ -111,7 +111,7 @@ static enum err log_round(struct writer *w, struct round *r, struct fault *f)
 	size_t bytes;
 	enum err e;
 
-	bytes = round_reserve_buffer(r, w->append.spares.bytes);
+	bytes = round_reserve_buffer(r, w->append.main.spares.bytes);
 	append_begin(&w->append, r->buf, r->cap);
 	e = append_ready(&w->append, bytes, f);
 	for (size_t i = 0; i < r->n_changes && e == EG_E_OK; i++)
@@ -173,6 +173,9 @@ static void publish_words(struct writer *w)
 	                      memory_order_relaxed);
 	w->append.redo_lsn = atomic_load(&w->install.redo_lsn);
 	install_wake(&w->install, w->read_only);
+	atomic_store_explicit(&page->mirror_state, mirror_state(w->append.mirror, w->append.main.lost), memory_order_relaxed);
+	atomic_store_explicit(&page->mirror_losses, w->append.mirror != NULL ? w->append.mirror->losses : 0,
+	                      memory_order_relaxed);
 	if (!w->append.unsynced)
 		w->unsynced_since_ns = 0;
 	else if (w->unsynced_since_ns == 0)
@@ -217,7 +220,7 @@ static void finish_round(struct writer *w, struct round *r)
  * while no other can be made. The thread that makes them tries each second. */
 static void look_for_room(struct writer *w)
 {
-	bool full = spares_short(&w->append.spares);
+	bool full = !w->append.main.lost && spares_short(&w->append.main.spares);
 
 	if (full != w->admit.full)
 		LOG_WARN(full ? "no room for the log: stores are refused, all else goes on"
@@ -317,6 +320,20 @@ static void sync_when_due(struct writer *w, bool now)
 		w->read_only = true;
 		atomic_store(&desk_wal(w->desks)->state, EG_WAL_READ_ONLY);
 	}
+	publish_words(w);
+}
+
+/* A copy of the log that was given up is tried again. */
+static void rejoin_copy(struct writer *w)
+{
+	struct fault f;
+
+	if (w->read_only || w->append.mirror == NULL)
+		return;
+	if (append_rejoin(&w->append, &f) != EG_E_OK)
+		LOG_ERROR("%s", f.message);
+	if (atomic_load(&store_root(&w->store)->segment_number) != w->append.header.number)
+		recover_note_segment(&w->store, &w->append);
 	publish_words(w);
 }
 
@@ -425,7 +442,7 @@ static enum err start(struct writer *w, const struct heritage *h, struct fault *
 	e = install_open(&w->install, &w->dir, w->desks, &w->store, f);
 	if (e != EG_E_OK)
 		return e;
-	admit_open(&w->admit, &w->store, &w->appliers, w->config, w->append.spares.bytes);
+	admit_open(&w->admit, &w->store, &w->appliers, w->config, w->append.main.spares.bytes);
 	w->admit.logged = logged;
 	w->admit.install = &w->install;
 	appliers_hold_acked(&w->appliers, logged.n > 0);
@@ -464,6 +481,7 @@ int wal_main(const struct heritage *h)
 			if (log_reopen() != EG_E_OK)
 				LOG_ERROR("the log file cannot be opened again: %s", strerror(errno));
 		}
+		rejoin_copy(&w);
 		upkeep(&w, busy);
 		if (!busy) {
 			publish_words(&w); /* the second hand may have changed some */

@@ -37,7 +37,7 @@ static void begin(struct log *l, uint64_t start)
 	struct fault f;
 
 	l->a.dir = &l->d;
-	l->a.fd = -1;
+	l->a.main.fd = -1;
 	l->a.incarnation++;
 	l->a.next_lsn = start;
 	assert_int_equal(append_segment(&l->a, start, &f), EG_E_OK);
@@ -69,7 +69,8 @@ static int log_make(void **state)
 	assert_non_null(mkdtemp(l->dir));
 	assert_int_equal(datadir_open(&l->d, l->dir, 1, &f), EG_E_OK);
 	l->buf = aligned_alloc(4096, 1 << 18);
-	assert_int_equal(spares_open(&l->a.spares, &l->d, SEGMENT, &f), EG_E_OK);
+	sink_init(&l->a.main, "the log", &l->d, false);
+	assert_int_equal(spares_open(&l->a.main.spares, &l->d, SEGMENT, &f), EG_E_OK);
 	begin(l, 1);
 	for (unsigned i = 0; i < GROUPS; i++) {
 		l->ends[i] = l->a.offset;
@@ -332,14 +333,14 @@ static void test_cancel(void **state)
 	append_begin(&l->a, l->buf, 1 << 18);
 	assert_int_equal(append_record(&l->a, &r, &to, &f), EG_E_OK);
 	append_done(&l->a, to);
-	close(l->a.fd);
-	l->a.fd = -1;                      /* the write fails, its group was sealed */
+	close(l->a.main.fd);
+	l->a.main.fd = -1;                      /* the write fails, its group was sealed */
 	l->a.rescued_ns = clock_mono_ns(); /* not for the first time */
 	assert_int_not_equal(append_write(&l->a, &f), EG_E_OK);
 	append_cancel(&l->a);
 	assert_int_equal(l->a.next_lsn, lsn);
 	assert_int_equal(l->a.copy.bytes, 0);
-	l->a.fd = open_first(l);
+	l->a.main.fd = open_first(l);
 	group(l, EACH, 1);
 	assert_int_equal(scan_all(l, &seen, &s, &f), EG_E_OK);
 	assert_int_equal(seen.n, (GROUPS + 1) * EACH);

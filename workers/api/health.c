@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "workers/api/routes.h"
+#include "wal/mirror.h"
 
 const char *health_trouble(const struct service *s)
 {
@@ -43,6 +44,17 @@ enum verdict health_ready(struct request *r, struct worker_thread *t)
 	return reply_json(r, 200);
 }
 
+static const char *mirror_trouble(const struct desks *d)
+{
+	switch ((enum mirror_state)atomic_load(&desk_wal(d)->mirror_state)) {
+	case MIRROR_LOST: return "the mirror of the log is lost; the data directory has all";
+	case MIRROR_MAIN_LOST: return "the data directory cannot be written; the log goes on in its mirror";
+	case MIRROR_REBUILDING: return "a copy of the log is being rebuilt";
+	case MIRROR_NONE: case MIRROR_WHOLE: break;
+	}
+	return NULL;
+}
+
 /* Degraded is still 200: the process answers and says what is missing. */
 enum verdict health_get(struct request *r, struct worker_thread *t)
 {
@@ -58,6 +70,8 @@ enum verdict health_get(struct request *r, struct worker_thread *t)
 		buf_json_text(b, trouble);
 	else if (atomic_load(&desk_wal(t->desks)->no_room))
 		buf_json_text(b, "no room for the log: stores are refused, all else goes on");
+	else if (mirror_trouble(t->desks))
+		buf_json_text(b, mirror_trouble(t->desks));
 	else if (atomic_load(&desk_wal(t->desks)->lost_ranges) > 0)
 		buf_json_text(b, "loss was accepted: see LOSS in the data directory");
 	buf_puts(b, "]}\n");

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/vec.h"
+#include "wal/mirror.h"
 #include "workers/api/health.h"
 #include "workers/api/routes.h"
 
@@ -108,6 +109,11 @@ static void add_checkpoint(struct buf *b, const struct wal_page *wal, const stru
 	           (double)(work > then ? work - then : 0) / 1e9);
 }
 
+static const char *const mirror_words[] = {
+	[MIRROR_NONE] = "none", [MIRROR_WHOLE] = "whole", [MIRROR_LOST] = "lost", [MIRROR_MAIN_LOST] = "alone",
+	[MIRROR_REBUILDING] = "rebuilding",
+};
+
 enum verdict system_introspect(struct request *r, struct worker_thread *t)
 {
 	const struct service *s = r->loop->service;
@@ -133,6 +139,9 @@ enum verdict system_introspect(struct request *r, struct worker_thread *t)
 	add_embedder(b, r->config);
 	buf_printf(b, ",\"wal\":{\"lsn\":%lu,\"durable_lsn\":%lu,\"segments\":%u,\"warm_segments\":%u", atomic_load(&wal->lsn),
 	           atomic_load(&wal->durable_lsn), atomic_load(&wal->segments), atomic_load(&wal->checkpoint.warm_segments));
+	if (atomic_load(&wal->mirror_state) != MIRROR_NONE)
+		buf_printf(b, ",\"mirror\":{\"state\":\"%s\",\"copies_lost\":%lu}",
+		           mirror_words[atomic_load(&wal->mirror_state)], atomic_load(&wal->mirror_losses));
 	if (atomic_load(&wal->lost_ranges) > 0)
 		buf_printf(b, ",\"accepted_loss\":{\"ranges\":%u,\"records\":%lu,\"first_lsn\":%lu,\"last_lsn\":%lu}",
 		           atomic_load(&wal->lost_ranges), atomic_load(&wal->lost_records), atomic_load(&wal->lost_first),
