@@ -86,6 +86,25 @@ static void empty_tree(const char *path)
 
 void family_empty(struct wal_family *f) { empty_tree(f->dir); }
 
+void family_remove(const char *path) {
+	empty_tree(path);
+	rmdir(path);
+}
+
+void family_remove_copy(const char *path)
+{
+	static const char *const parts[] = { "wal", "warm", "spare", "tmp", "checkpoints" };
+	char inner[512];
+
+	for (unsigned i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+		snprintf(inner, sizeof inner, "%s/%s", path, parts[i]);
+		empty_tree(inner);
+		rmdir(inner);
+	}
+	snprintf(inner, sizeof inner, "%s/SUPERBLOCK", path);
+	unlink(inner);
+}
+
 void family_close(struct wal_family *f)
 {
 	if (f->wal > 0)

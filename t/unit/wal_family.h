@@ -28,6 +28,10 @@ int family_stop_wal(struct wal_family *f, int signal);   /* wait status */
 /* Another master on the same data directory; forget: the shared memory is gone too. */
 void family_reboot(struct wal_family *f, bool forget);
 
+/* Remove a folder with all that is in it; of a copy of the log, all but the folder. */
+void family_remove(const char *path);
+void family_remove_copy(const char *path);
+
 /* Run fn in a child that sits at desk number (incarnation rises); its exit status.
  * The desk is marked DEAD afterwards and waited for until it is drained. */
 int family_child(struct wal_family *f, unsigned desk, int (*fn)(struct wal_family *, void *), void *arg);

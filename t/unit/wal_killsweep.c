@@ -36,6 +36,7 @@ struct sweep {
 	struct wal_family f;
 	struct history *h;
 	pid_t sender;
+	char mirror[80], mirror_text[100];     /* the second copy's folder, "" = none */
 	uint64_t seed, random;
 	uint64_t kills, pairs, in_start, reboots, not_passed, wal_ended;
 	uint32_t killed_at[FAULT_POINTS];
@@ -47,6 +48,7 @@ struct sweep {
 static bool ours(enum fault_point p)
 {
 	return strncmp(fault_infos[p].name, "WORKER_", 7) != 0 && strncmp(fault_infos[p].name, "MASTER_", 7) != 0
+	       && strncmp(fault_infos[p].name, "CHECK_", 6) != 0 && strncmp(fault_infos[p].name, "MEND_", 5) != 0
 	       && strncmp(fault_infos[p].name, "CONSOLIDATION_", 14) != 0 && p != FAULT_CHILD_BORN
 	       && p != FAULT_CHILD_SEATED;
 }
@@ -161,6 +163,12 @@ static void reboot(struct sweep *s, bool forget)
 	if (s->f.wal > 0)
 		(void)family_stop_wal(&s->f, SIGKILL);
 	bury_sender(s, true);
+	/* With two copies, one of them may go as a whole. */
+	if (forget && s->mirror[0] != '\0') {
+		const char *gone = pick(s, 2) ? s->mirror : s->f.dir;
+
+		family_remove_copy(gone);
+	}
 	family_reboot(&s->f, forget);
 	start_wal(s);
 	s->reboots++;
@@ -187,8 +195,19 @@ static void open_family(struct sweep *s)
 {
 	char *overrides[] = { (char[]){ "wal.segment_size_mb=1" }, (char[]){ "wal.sync_mode=batch" },
 		(char[]){ "wal.use_direct_io=true" } };
+	char *mirrored[] = { overrides[0], s->mirror_text };
+	unsigned mode = getenv("ENGRAM_MIRROR") != NULL ? 1 : (unsigned)(s->kills / AGE % 4);
 
-	family_open(&s->f, overrides, 1 + (size_t)(s->kills / AGE % 3));
+	s->mirror[0] = '\0';
+	if (mode == 1) {
+		snprintf(s->mirror, sizeof s->mirror, "%s/engram-test-mirror-XXXXXX",
+		         getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+		EG_ASSERT(mkdtemp(s->mirror) != NULL);
+		snprintf(s->mirror_text, sizeof s->mirror_text, "wal.mirror_dir=%s", s->mirror);
+		family_open(&s->f, mirrored, 2);
+	} else {
+		family_open(&s->f, overrides, mode == 0 ? 1 : mode);
+	}
 	history_reset(s->h);
 	s->age = 0;
 	start_wal(s);
@@ -202,6 +221,8 @@ static void close_family(struct sweep *s)
 	check(s);
 	bury_sender(s, true);
 	family_close(&s->f);
+	if (s->mirror[0] != '\0')
+		family_remove(s->mirror);
 }
 
 /* The load runs until the armed point has killed somebody, or long enough. */

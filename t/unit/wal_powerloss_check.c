@@ -71,7 +71,7 @@ static void give_up(struct recovery *r)
 static enum err log_extra(struct recovery *r, uint32_t space, struct fault *fault)
 {
 	const struct space *sp = space_get(&r->store.store, space);
-	size_t bytes = record_size(0, 0, 0, 5, 0), cap = append_buffer_bytes(bytes, r->append.spares.bytes);
+	size_t bytes = record_size(0, 0, 0, 5, 0), cap = append_buffer_bytes(bytes, r->append.main.spares.bytes);
 	struct draft d = { .head = { .type = EG_RECORD_PUT, .id_bytes = 5 }, .id = "extra", .space_id = sp->id,
 		.space_id_bytes = strlen(sp->id) };
 	uint8_t *buf = aligned_alloc(EG_BLOCK, cap);
