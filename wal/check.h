@@ -78,6 +78,7 @@ void check_superblock(struct check *c, const struct datadir *d);
 void check_checkpoints(struct check *c, const struct datadir *d);
 void check_row_found(struct check *c, uint64_t lsn);
 uint64_t check_rows_within(const struct check *c, uint64_t first_lsn, uint64_t last_lsn);
+void check_rows_told(struct check *c, uint64_t first_lsn, uint64_t last_lsn);
 void check_rows(struct check *c);
 void check_space_name(struct check *c, uint32_t number, const char *id);
 void check_log(struct check *c, const struct datadir *d);

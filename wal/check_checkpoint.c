@@ -147,6 +147,13 @@ void check_row_found(struct check *c, uint64_t lsn)
 		c->rows[i].found = true;
 }
 
+/* Their records were told to be lost. */
+void check_rows_told(struct check *c, uint64_t first_lsn, uint64_t last_lsn)
+{
+	for (uint64_t i = lower(c, first_lsn); i < c->n_rows && c->rows[i].lsn <= last_lsn; i++)
+		c->rows[i].found = true;
+}
+
 void check_rows(struct check *c)
 {
 	for (uint64_t i = 0; i < c->n_rows; i++)

@@ -128,6 +128,7 @@ static void say_missing(struct check *c, unsigned file, uint64_t offset, uint64_
 	bool needed = last > c->start_lsn || check_rows_within(c, first, last) > 0;
 
 	check_say(c, file, needed ? CHECK_LOST : CHECK_WRONG, offset, first, last, "%s", what);
+	check_rows_told(c, first, last);
 }
 
 /* ---- a segment ------------------------------------------------------------------- */

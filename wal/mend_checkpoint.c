@@ -127,6 +127,14 @@ static unsigned damaged_files(const struct check *c)
 	return n;
 }
 
+static bool rows_lost(const struct mend *m)
+{
+	for (unsigned i = 0; i < m->n_lost; i++)
+		if (check_rows_within(&m->found, m->lost[i].first, m->lost[i].last) > 0)
+			return true;
+	return false;
+}
+
 enum err mend_checkpoints(struct mending *w, struct fault *f)
 {
 	unsigned damaged = damaged_files(&w->m->found);
@@ -137,7 +145,7 @@ enum err mend_checkpoints(struct mending *w, struct fault *f)
 	enum err e;
 	bool whole;
 
-	if (damaged == 0)
+	if (damaged == 0 && !rows_lost(w->m))
 		return EG_E_OK;
 	w->m->moved += damaged;
 	e = superblock_read(w->d->fd, &s, f);

@@ -215,6 +215,19 @@ static bool mirror_is_ahead(const char *data_dir)
 	return access(path, F_OK) == 0;
 }
 
+/* May the start go on after mend_copies ended so? Never without the mirror when it alone
+ * has the newest records. */
+static enum err start_without(const struct heritage *h, enum err mirror, const struct fault *why, struct fault *f)
+{
+	if (mirror == EG_E_OK || (mirror != EG_E_VALIDATION && !mirror_is_ahead(h->config->server_data_dir)))
+		return EG_E_OK;
+	if (mirror == EG_E_COUNT)
+		return err_set(f, EG_E_CONFLICT, NULL, NULL, "the newest records are in the mirror alone (AHEAD):"
+		               " wal.mirror_dir must name it");
+	*f = *why;
+	return mirror;
+}
+
 /* mirror: how mend_copies ended. */
 static enum err open_log(struct append *a, const struct datadir *d, const struct scan *s,
                          const struct heritage *h, enum err mirror, struct fault *f)
@@ -291,14 +304,9 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 
 	memset(r, 0, sizeof *r);
 	mirror = mend_copies(h, &mirror_fault);
-	/* Never without it when it alone has the newest records. */
-	if (mirror == EG_E_VALIDATION || (mirror != EG_E_OK && mirror_is_ahead(h->config->server_data_dir))) {
-		if (mirror == EG_E_COUNT)
-			return err_set(f, EG_E_CONFLICT, NULL, NULL, "the newest records are in the mirror alone (AHEAD):"
-			               " wal.mirror_dir must name it");
-		*f = mirror_fault;
-		return mirror;
-	}
+	e = start_without(h, mirror, &mirror_fault, f);
+	if (e != EG_E_OK)
+		return e;
 	e = datadir_open(d, h->config->server_data_dir, (uint32_t)h->config->storage_stores, f);
 	if (e != EG_E_OK)
 		return e;
