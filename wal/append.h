@@ -88,6 +88,12 @@ enum err append_again(struct append *a, uint64_t start_lsn, const uint8_t *group
  * rounds. EG_E_OK too when it failed again and the other copy goes on. */
 enum err append_rejoin(struct append *a, struct fault *f) EG_MUST_USE;
 
+/* No copy has a segment any more: it was given up, and none could take its place. */
+static inline bool append_given_up(const struct append *a)
+{
+	return a->main.fd < 0 && (a->mirror == NULL || a->mirror->sink.fd < 0);
+}
+
 void append_close(struct append *a);
 
 #endif

@@ -133,7 +133,7 @@ static enum err log_round(struct writer *w, struct round *r, struct fault *f)
  * the next writer finds it in the log, so let it start from there. */
 static void log_failed(struct writer *w, struct round *r, uint64_t first_lsn, const struct fault *f)
 {
-	bool written = w->append.written > 0 || w->append.header.start_lsn > first_lsn || w->append.fd < 0;
+	bool written = w->append.written > 0 || w->append.header.start_lsn > first_lsn || append_given_up(&w->append);
 
 	LOG_ERROR("%s", f->message);
 	if (f->err == EG_E_NO_STORAGE && written) {

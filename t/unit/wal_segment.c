@@ -302,7 +302,7 @@ static void test_salt(void **state)
 	at = l->a.offset;
 	group(l, EACH, 2);
 	bytes = l->a.offset - at;
-	assert_int_equal(io_read_at(l->a.fd, old, bytes, at), (ssize_t)bytes);
+	assert_int_equal(io_read_at(l->a.main.fd, old, bytes, at), (ssize_t)bytes);
 	/* Once more from there, by a writer that took nothing of it over. */
 	l->a.prev_crc = chain;
 	l->a.incarnation--;
