@@ -444,6 +444,9 @@ static enum err unknown(const struct fields *t, const char *name, size_t len,
 		}
 	}
 	(void)field_enter(path, name, len);
+	if (t->n == 0)
+		return field_fault(f, EG_E_INPUT, path, NULL, "there is no field \"%.*s\" here, nor any other",
+		                   (int)utf8_cut(name, len, 64), name);
 	return field_fault(f, EG_E_INPUT, path, NULL, "there is no field \"%.*s\" here; the nearest is \"%s\"",
 	                   (int)utf8_cut(name, len, 64), name, nearest);
 }

@@ -49,6 +49,15 @@ static enum verdict checkpoint_finish(struct request *r, struct worker_thread *t
 	return reply_json(r, 200);
 }
 
+/* Clients that always send an object may send an empty one. */
+static bool body_is_empty(struct request *r, struct fault *f)
+{
+	static const struct fields none = { NULL, 0, sizeof(uint64_t), NULL };
+	uint64_t given;
+
+	return r->body_bytes == 0 || fields_parse(r->body, r->body_bytes, &none, &given, &r->arena, f) == EG_E_OK;
+}
+
 enum verdict admin_checkpoint(struct request *r, struct worker_thread *t)
 {
 	static const char *const no_names[] = { NULL };
@@ -58,7 +67,7 @@ enum verdict admin_checkpoint(struct request *r, struct worker_thread *t)
 	struct fault f;
 
 	control_draft(&c, &d);
-	if (request_query_check(r, no_names, &f) || api_push(r, &m, &d, 1, 0, &f))
+	if (request_query_check(r, no_names, &f) || !body_is_empty(r, &f) || api_push(r, &m, &d, 1, 0, &f))
 		return reply_fault(r, &f, NULL);
 	r->until = is_met;
 	r->finish = checkpoint_finish;
