@@ -55,15 +55,23 @@ static const char *mirror_trouble(const struct desks *d)
 	return NULL;
 }
 
-/* Degraded is still 200: the process answers and says what is missing. */
+/* Nothing can be recalled, or nothing can be stored until an operator has looked. */
+static bool unhealthy(const struct service *s)
+{
+	return atomic_load(&s->state) != SERVICE_READY || !store_in_force(&s->store)
+	       || atomic_load(&desk_wal(s->desks)->state) == EG_WAL_READ_ONLY;
+}
+
+/* Degraded is still 200: it serves, and says what is missing. */
 enum verdict health_get(struct request *r, struct worker_thread *t)
 {
 	const char *trouble = health_trouble(r->loop->service);
+	bool sick = unhealthy(r->loop->service);
 	struct buf *b = &r->out;
 	char now[EG_CLOCK_TEXT];
 
 	clock_format(clock_real_us(), now);
-	buf_printf(b, "{\"status\":\"%s\",\"service\":\"engram\",\"version\":", trouble ? "degraded" : "healthy");
+	buf_printf(b, "{\"status\":\"%s\",\"service\":\"engram\",\"version\":", sick ? "unhealthy" : trouble ? "degraded" : "healthy");
 	buf_json_text(b, PACKAGE_VERSION);
 	buf_printf(b, ",\"timestamp\":\"%s\",\"reasons\":[", now);
 	if (trouble)
@@ -75,5 +83,5 @@ enum verdict health_get(struct request *r, struct worker_thread *t)
 	else if (atomic_load(&desk_wal(t->desks)->lost_ranges) > 0)
 		buf_json_text(b, "loss was accepted: see LOSS in the data directory");
 	buf_puts(b, "]}\n");
-	return reply_json(r, 200);
+	return reply_json(r, sick ? 503 : 200);
 }
