@@ -36,3 +36,6 @@ EXTRA_DIST += contrib/bench/http
 
 # ---- bench: how long starts take; a script ----
 EXTRA_DIST += contrib/bench/restart
+
+# ---- bench: bytes written for bytes taken in; what a checkpoint costs others; scripts ----
+EXTRA_DIST += contrib/bench/Clients.pm contrib/bench/writeamp contrib/bench/checkpoint
