@@ -413,23 +413,28 @@ enum err mirror_open_folders(struct datadir *d, const char *path, struct fault *
 {
 	static const char *const names[] = { "wal", "warm", "spare", "tmp", "checkpoints" };
 	int *const fds[] = { &d->wal_fd, &d->warm_fd, &d->spare_fd, &d->tmp_fd, &d->checkpoints_fd };
+	int error;
 
 	memset(d, 0, sizeof *d);
 	d->fd = d->wal_fd = d->warm_fd = d->spare_fd = d->tmp_fd = d->checkpoints_fd = -1;
 	snprintf(d->path, sizeof d->path, "%s", path);
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return failed(f, path, errno);
+	error = FAULT_IO(MIRROR_MAKE_DIR, io_make_dir(AT_FDCWD, path));
+	if (error != 0 && error != EEXIST)
+		return failed(f, path, error);
 	d->fd = FAULT_FD(MIRROR_OPEN, io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
 	if (d->fd < 0)
 		return failed(f, path, -d->fd);
 	for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
-		if (mkdirat(d->fd, names[i], 0700) != 0 && errno != EEXIST)
-			return failed(f, path, errno);
+		error = FAULT_IO(MIRROR_MAKE_DIR, io_make_dir(d->fd, names[i]));
+		if (error != 0 && error != EEXIST)
+			return failed(f, path, error);
 		*fds[i] = FAULT_FD(MIRROR_OPEN, io_open(d->fd, names[i], O_RDONLY | O_DIRECTORY));
 		if (*fds[i] < 0)
 			return failed(f, path, -*fds[i]);
 	}
-	return EG_E_OK;
+	/* Made now, or by somebody who was killed before he synced them. */
+	error = FAULT_IO(MIRROR_DIR_SYNC, io_sync_dir(d->fd));
+	return error == 0 ? EG_E_OK : failed(f, path, error);
 }
 
 static bool one_folder(const struct pair *p)
