@@ -323,3 +323,13 @@ UNIT += t/unit/wal_mirror
 t_unit_wal_mirror_SOURCES = t/unit/wal_mirror.c t/unit/wal_family.c t/unit/wal_family.h
 t_unit_wal_mirror_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_mirror_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+
+# Single bits flipped in every kind of file. N flips (20000), from SEED.
+UNIT += t/unit/wal_bitflip
+t_unit_wal_bitflip_SOURCES = t/unit/wal_bitflip.c t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_bitflip_LDADD = $(WAL_LIBS)
+t_unit_wal_bitflip_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=madvise -Wl,--wrap=spares_open
+bitflip: all-am t/unit/wal_bitflip
+	n='$(N)'; ./t/unit/wal_bitflip $${n:-20000} $(SEED)
+
+.PHONY: bitflip
