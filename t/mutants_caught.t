@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 # Are the mutants of t/mutants.def caught? Each is applied to a copy of the tree, the
 # program that must catch it is built and run there, and has to fail; before, every
-# such program passes on the copy as it is. A mutant that does not build, and a
-# program that hangs, count as not caught.
+# such program passes on the copy as it is. A program that hangs, taking ten times as
+# long, has noticed, as in make check; a mutant that does not build is not caught.
 #
 #	make mutants              all
 #	make mutants M=salt       those whose name matches
@@ -24,7 +24,7 @@ my @mutants = grep { $_->{name} =~ /$match/ } mutants;
 my ($source, $built) = (top, build);
 my $work = tempdir('engram-mutants-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $tree = "$work/tree";
-my (%passes, @table);
+my (%passes, %seconds, @table);
 $| = 1;
 
 # Exit status of a command in the copy; what it says goes to a file.
@@ -61,7 +61,11 @@ sub compile {
 
 sub passes {
 	my ($by) = @_;
-	$passes{$by} //= compile($by) && run(RUN_SECONDS, command($by)) == 0 ? 1 : do { said; 0 };
+	return $passes{$by} if defined $passes{$by};
+	my $built = compile($by);
+	my $began = time;
+	$passes{$by} = $built && run(RUN_SECONDS, command($by)) == 0 ? 1 : do { said; 0 };
+	$seconds{$by} = int(60 + 10 * (time - $began));
 	return $passes{$by};
 }
 
@@ -86,9 +90,9 @@ sub verdict {
 		said;
 		$result = 'does not build';
 	} else {
-		my $status = run(RUN_SECONDS, command($m->{by}));
-		$result = $status == EXIT_TIMEOUT ? 'hung' : $status == 0 ? 'SURVIVED' : 'caught';
-		said if $result ne 'caught';
+		my $status = run($seconds{$m->{by}}, command($m->{by}));
+		$result = $status == EXIT_TIMEOUT ? 'caught (it hangs)' : $status == 0 ? 'SURVIVED' : 'caught';
+		said if $status == 0;
 	}
 	spew($_, $before->{$_}) for keys %$before;
 	return $result;
@@ -107,7 +111,7 @@ for my $m (@mutants) {
 	my $result = verdict($m);
 	push @table, sprintf '%-72s %-44s %s', $m->{name}, $m->{by}, $result;
 	printf "# %s: %s (%.0f s)\n", $m->{name}, $result, time - $began;
-	is($result, 'caught', $m->{name});
+	like($result, qr/^caught/, $m->{name});
 }
 print "#\n", map { "# $_\n" } @table;
 done_testing;

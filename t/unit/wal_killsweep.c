@@ -259,6 +259,17 @@ static void after_death(struct sweep *s)
 		start_wal(s);
 }
 
+/* Disarmed. Whom a point has struck meanwhile, the second of a pair or one that other threads
+ * of the wal process pass after its start, is replaced. */
+static void alive(struct sweep *s)
+{
+	for (unsigned i = 0; i < 2; i++)
+		while (s->f.wal > 0 && atomic_load(&fault_page->slots[i].pid) == s->f.wal && !wal_gone(s))
+			usleep(50);
+	if (s->f.wal <= 0)
+		start_wal(s);
+}
+
 /* A point of the start or of the end: end it, start it, from memory or from the log. */
 static void at_start(struct sweep *s)
 {
@@ -270,6 +281,7 @@ static void at_start(struct sweep *s)
 	if (fired() == 0) {
 		reboot(s, true);
 		disarm();
+		alive(s);
 		check(s);
 		atomic_store(&s->h->pause, 1);
 		start_sender(s);
@@ -315,12 +327,7 @@ static void step(struct sweep *s, enum fault_point p)
 	count(s);
 	s->not_passed += atomic_load(&fault_page->slots[0].fired) == 0;
 	disarm();
-	/* The second of a pair may have struck since. */
-	for (unsigned i = 0; i < 2; i++)
-		while (s->f.wal > 0 && atomic_load(&fault_page->slots[i].pid) == s->f.wal && !wal_gone(s))
-			usleep(50);
-	if (s->f.wal <= 0)
-		start_wal(s);
+	alive(s);
 	settle(s);
 	check(s);
 	if (++s->age % 40 == 0) {
