@@ -118,6 +118,24 @@ subtest 'a graceful stop' => sub {
 	is_deeply([files('checkpoints')], \@files, 'none when nothing has changed');
 };
 
+subtest 'a log that ends before the checkpoint' => sub {
+	# No row misses its record then: only the LSN tells.
+	is($s->restart, 1, 'started');
+	$s->delete("/api/v1/spaces/$_") for map { $_->{id} } @{$s->get('/api/v1/spaces')->{json}{spaces}};
+	is(state_of()->{counts}{total}, 0, 'everything is deleted');
+	is(join("\n", $s->end('QUIT')), '', 'QUIT');
+	my $aside = $s->dir . '/aside';
+	mkdir $aside or die $!;
+	my @segments = glob $s->data_dir . '/wal/*.log';
+	rename $_, $aside . '/' . s{.*/}{}r or die $! for @segments;
+	$s->launch;
+	wait_until { !$s->running } 'the end of the start';
+	is($s->{status} >> 8, 65, 'the start is refused');
+	like($s->log_text, qr/the log is damaged: it ends at LSN \d+, and the checkpoint reaches \d+/, 'with both ends');
+	unlink glob $s->data_dir . '/wal/*.log';
+	rename $aside . '/' . s{.*/}{}r, $_ or die $! for @segments;
+};
+
 is($s->restart, 1, 'started once more');
 $s->stop_ok;
 done_testing;

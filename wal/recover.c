@@ -284,6 +284,10 @@ static enum err replay_log(struct datadir *d, struct store_writer *w, struct log
 	s->want_salt = atomic_load(&store_root(w)->segment_salt);
 	p.acked_lsn = atomic_load(&desk_wal(h->desks)->acked_lsn);
 	e = scan_log(d, from, replay_record, &p, s, f);
+	/* Else LSNs that the checkpoint has seen were given again, and not replayed next time. */
+	if (e == EG_E_OK && !adopted && s->last_lsn + 1 < from)
+		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "the log is damaged: it ends at LSN %llu, and the checkpoint reaches %llu",
+		            (unsigned long long)s->last_lsn, (unsigned long long)from - 1);
 	if (e == EG_E_OK && (!adopted || log_matches(w, s)))
 		replay_end(&p, s->last_lsn);
 	else
