@@ -300,7 +300,8 @@ static bool checkpoint_whole(const struct datadir *d, const char *name, const ui
 	uint8_t *buf = aligned_alloc(64, EG_EXTENT_BYTES_MAX);
 	struct checkpoint c;
 	struct fault f;
-	bool ok = checkpoint_open_file(&c, d->checkpoints_fd, name, d->checkpoints_fd, uuid, &f) == EG_E_OK;
+	bool open = checkpoint_open_file(&c, d->checkpoints_fd, name, d->checkpoints_fd, uuid, &f) == EG_E_OK;
+	bool ok = open;
 
 	EG_ASSERT(buf != NULL);
 	/* Its own extents; those of other files are looked at there. */
@@ -309,7 +310,7 @@ static bool checkpoint_whole(const struct datadir *d, const char *name, const ui
 
 		ok = c.refs[i].file != c.header.id || checkpoint_read(&c, &c.refs[i], buf, &entries, &f) == EG_E_OK;
 	}
-	if (ok)
+	if (open)
 		checkpoint_close(&c);
 	free(buf);
 	return ok;
