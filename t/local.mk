@@ -333,3 +333,8 @@ bitflip: all-am t/unit/wal_bitflip
 	n='$(N)'; ./t/unit/wal_bitflip $${n:-20000} $(SEED)
 
 .PHONY: bitflip
+
+UNIT += t/unit/wal_retire
+t_unit_wal_retire_SOURCES = t/unit/wal_retire.c
+t_unit_wal_retire_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_retire_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
