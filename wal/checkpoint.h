@@ -16,8 +16,8 @@
  *   1. Every record up to start is in them: each memory that lived at start and still
  *      lived when its chunk was dumped has a row; each row is one whole version.
  *   2. A row's LSN may be above start: it was dumped later. Then its record and all
- *      later ones are in the log (the checkpoint is put in force when all up to max_lsn is
- *      durable), and replay from start + 1 goes on: per memory by content LSN.
+ *      later ones are in the log (the checkpoint is put in force when all that had an LSN at
+ *      its end is durable), and replay from start + 1 goes on: per memory by content LSN.
  *   3. Rows first, spaces last: the space of a row is in the table; when it is DELETED there,
  *      the row is dropped. Every space record above start is applied again.
  *   4. As chunks are dumped one after another, two rows may bear one id (deleted and stored

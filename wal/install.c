@@ -75,10 +75,13 @@ static enum err check(const struct install *i, const struct checkpoint *c, struc
 	return verify_new(c, f);
 }
 
-/* Each row's record, and each deletion that is missed by a row, must be in the log for good. */
-static enum err wait_durable(struct install *i, uint64_t lsn, struct fault *f)
+/* What the dump has met must be in the log for good: the record of each row, and each deletion
+ * for which there is no row, and which no LSN in the file tells of. All of it was given
+ * its LSN before the dump ended, and so before now. */
+static enum err wait_durable(struct install *i, struct fault *f)
 {
 	const struct wal_page *page = desk_wal(i->desks);
+	uint64_t lsn = atomic_load_explicit(&page->lsn, memory_order_acquire);
 	bool durable;
 
 	pthread_mutex_lock(&i->lock);
@@ -188,6 +191,7 @@ static void in_force(struct install *i, const struct checkpoint *c)
 
 	atomic_store(&root->checkpoint_work_ns, i->job.work_ns);
 	atomic_store(&root->checkpoint_id, c->header.id);
+	atomic_store(&p->fell_back, 0);
 	atomic_store(&i->redo_lsn, c->header.start_lsn);
 	atomic_store(&p->rows, c->header.rows);
 	atomic_store(&p->bytes, i->job.written);
@@ -233,7 +237,7 @@ static enum err put_in_force(struct install *i, struct fault *f)
 	e = check(i, &c, f);
 	FAULT(INSTALL_CHECKED);
 	if (e == EG_E_OK)
-		e = wait_durable(i, c.header.max_lsn, f);
+		e = wait_durable(i, f);
 	if (e == EG_E_OK)
 		e = move_in(i, &c, f);
 	if (e == EG_E_OK)
