@@ -212,12 +212,11 @@ static void try_open(struct mirror *m)
 
 	if (copy_identity(m, m->path, &f) != EG_E_OK)
 		return;
-	if (datadir_open(&m->dir, m->path, m->main->stores, &f) != EG_E_OK || take(m, &f) != EG_E_OK) {
+	if (datadir_open(&m->dir, m->path, m->main->stores, &f) != EG_E_OK || take(m, &f) != EG_E_OK
+	    || spares_open(&m->sink.spares, &m->dir, m->sink.spares.bytes, &f) != EG_E_OK) {
 		datadir_close(&m->dir);
 		return;
 	}
-	if (spares_open(&m->sink.spares, &m->dir, m->sink.spares.bytes, &f) != EG_E_OK)
-		return;
 	LOG_INFO("mirror: %s is there", m->path);
 	m->open = true;
 }
@@ -361,6 +360,7 @@ struct mirror *mirror_open(const struct datadir *main, const char *path, bool us
 	m->seq = usable ? main->super.now.seq : 0;
 	atomic_store(&m->whole, usable);
 	if (!usable) {
+		datadir_close(&m->dir);    /* and with it the lock, or it could not be taken again */
 		m->losses++;
 		m->retry_ns = clock_mono_ns() + EG_RETRY_NS;
 		LOG_ERROR("mirror: %s cannot be used: %s; the log has one copy until it can", path, f->message);
