@@ -113,7 +113,7 @@ struct checkpoint_page {
 	_Atomic uint64_t answered;         /* demands up to here are answered by `err` and what follows; stored last */
 	_Atomic uint64_t ended;            /* nonce of the attempt that ended last */
 	_Atomic uint32_t err;              /* enum err of that attempt */
-	_Atomic uint32_t fell_back;        /* 1: the newest was damaged at start, the one before was loaded */
+	_Atomic uint32_t fell_back;        /* 1: the newest could not be used at start, and none has followed it yet */
 	_Atomic uint64_t id, start_lsn;    /* in force, newest; 0 = none */
 	_Atomic uint64_t previous_start_lsn;
 	_Atomic uint64_t rows, bytes;      /* in all; written into its own file */

@@ -118,6 +118,23 @@ subtest 'a graceful stop' => sub {
 	is_deeply([files('checkpoints')], \@files, 'none when nothing has changed');
 };
 
+subtest 'the newest is damaged' => sub {
+	my ($newest) = reverse sort glob $s->data_dir . '/checkpoints/*';
+	open my $f, '+<:raw', $newest or die "$newest: $!";
+	seek $f, 20, 0;
+	print $f 'damage';
+	close $f or die $!;
+	$s->set('wal.max_segments' => 1000);   # none is made unasked
+	is($s->restart, 1, 'started');
+	is(count('four'), 100, 'all are there');
+	is($s->metric('engram_checkpoint_fallbacks_total'), 1, 'counted');
+	my $said = sub { scalar grep { /checkpoint could not be used/ } @{$s->get('/health')->{json}{reasons}} };
+	is($said->(), 1, 'a reason in /health');
+	is(checkpoint()->{status}, 200, 'another one');
+	is($said->(), 0, 'and it is well again');
+	is(join("\n", $s->end('QUIT')), '', 'QUIT');
+};
+
 subtest 'a log that ends before the checkpoint' => sub {
 	# No row misses its record then: only the LSN tells.
 	is($s->restart, 1, 'started');

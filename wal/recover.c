@@ -116,12 +116,10 @@ static enum err create(struct store_writer *w, const struct heritage *h, const s
 }
 
 /* The next checkpoint may share extents with this one, when every row stands as it is there. */
-static void note_loaded(struct store_writer *w, const struct checkpoint_place *place, const struct load_report *r,
-                        bool fell_back)
+static void note_loaded(struct store_writer *w, const struct checkpoint_place *place, const struct load_report *r)
 {
 	if (r->dropped == 0 && r->parted == 0)
 		atomic_store(&store_root(w)->checkpoint_id, place->id);
-	atomic_store(&desk_wal(w->desks)->checkpoint.fell_back, fell_back);
 }
 
 /* A new store: from the newest checkpoint that is whole, else empty, to be filled from the
@@ -142,7 +140,7 @@ static enum err load(struct store_writer *w, const struct heritage *h, const str
 			e = load_checkpoint(w, d, place, cpus > 0 ? (unsigned)cpus : 1, &r, f);
 		if (e == EG_E_OK) {
 			*from = place->start_lsn + 1;
-			note_loaded(w, place, &r, i > 0);
+			note_loaded(w, place, &r);
 			LOG_INFO("checkpoint %llu: %llu memories loaded in %.3f s, up to LSN %llu",
 			         (unsigned long long)place->id, (unsigned long long)r.memories,
 			         (double)(clock_mono_ns() - began) / 1e9, (unsigned long long)place->start_lsn);
@@ -153,6 +151,7 @@ static enum err load(struct store_writer *w, const struct heritage *h, const str
 		LOG_ERROR("checkpoint %llu cannot be used: %s; %s", (unsigned long long)place->id, f->message,
 		          i + 1 < d->super.n_places ? "the one before is tried" : "the whole log is applied");
 		metric_add(M_CHECKPOINT_FALLBACKS, 1);
+		atomic_store(&desk_wal(w->desks)->checkpoint.fell_back, 1);
 		store_close(w);
 		FAULT(LOAD_FALLBACK);
 	}

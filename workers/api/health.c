@@ -80,6 +80,8 @@ enum verdict health_get(struct request *r, struct worker_thread *t)
 		buf_json_text(b, "no room for the log: stores are refused, all else goes on");
 	else if (mirror_trouble(t->desks))
 		buf_json_text(b, mirror_trouble(t->desks));
+	else if (atomic_load(&desk_wal(t->desks)->checkpoint.fell_back))
+		buf_json_text(b, "the newest checkpoint could not be used at start; an older one or the log was");
 	else if (atomic_load(&desk_wal(t->desks)->lost_ranges) > 0)
 		buf_json_text(b, "loss was accepted: see LOSS in the data directory");
 	buf_puts(b, "]}\n");
