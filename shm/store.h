@@ -39,7 +39,7 @@ struct root {
 	uint64_t layout_hash;
 	uint8_t uuid[16];                 /* of the data directory */
 	_Atomic uint32_t state;           /* enum store_state */
-	_Atomic uint32_t generation;      /* rises when the store is rebuilt beside */
+	_Atomic uint32_t generation;      /* random: tells this memory from another one of these names */
 	_Atomic uint64_t boot_id;         /* of the family that it belongs to; set last when adopted */
 	_Atomic uint32_t suspect;         /* a writer died of SEGV, BUS, ABRT...: verify every object */
 	_Atomic uint32_t pad;

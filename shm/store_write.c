@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
+#include "common/clock.h"
 #include "common/fault.h"
 #include "shm/node.h"
 #include "shm/region_write.h"
@@ -79,6 +81,7 @@ enum err store_create(struct store_writer *w, struct desks *d, const char *prefi
                       const uint8_t uuid[16], uint64_t boot_id, bool huge, struct fault *f)
 {
 	struct root *root;
+	uint32_t generation;
 	enum err e;
 
 	begin(w, d, prefix, huge);
@@ -92,6 +95,9 @@ enum err store_create(struct store_writer *w, struct desks *d, const char *prefi
 	root->layout_version = EG_LAYOUT_VERSION;
 	root->layout_hash = store_layout_hash();
 	memcpy(root->uuid, uuid, sizeof root->uuid);
+	if (getrandom(&generation, sizeof generation, 0) != (ssize_t)sizeof generation)
+		generation = (uint32_t)clock_mono_ns();
+	atomic_store(&root->generation, generation);
 	atomic_store(&root->boot_id, boot_id);
 	atomic_store(&root->state, EG_STORE_BUILDING);
 	FAULT(STORE_ROOT_MADE);

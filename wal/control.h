@@ -23,6 +23,7 @@ struct control {
 	uint64_t demands;              /* those that this attempt answers */
 	char name[64];                 /* PLACE: file in tmp/ */
 	struct checkpoint_place place;
+	uint32_t generation, pad;      /* PLACE: root's, of the memory that it tells of */
 	uint64_t work_ns;              /* root's when it began */
 	uint64_t written;              /* bytes of its file */
 	int64_t begun_ns;              /* CLOCK_MONOTONIC */

@@ -257,6 +257,7 @@ static enum err begin(struct dump *d)
 	if (getrandom(&nonce, sizeof nonce, 0) != (ssize_t)sizeof nonce)
 		nonce = (uint32_t)clock_mono_ns();
 	/* First what its making cost, then up to where it goes: never too little is counted. */
+	d->result->generation = atomic_load(&d->task->store->root->generation);
 	d->result->work_ns = atomic_load(&d->task->store->root->work_ns);
 	head.start_lsn = atomic_load_explicit(&desk_wal(d->task->desks)->acked_lsn, memory_order_acquire);
 	head.created_us = clock_real_us();

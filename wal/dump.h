@@ -30,6 +30,7 @@ struct dump_result {
 	uint64_t base_id;              /* 0: every extent was written */
 	uint64_t rows, spaces, written;/* in all; bytes of this file */
 	uint32_t extents, kept;        /* in all; of these not written */
+	uint32_t generation;           /* root's: of which memory it tells */
 	uint64_t work_ns;              /* root's, before start_lsn was read */
 	int64_t longest_ns;            /* epoch section */
 };

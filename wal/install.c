@@ -66,6 +66,9 @@ static enum err check(const struct install *i, const struct checkpoint *c, struc
 	uint64_t lsn = atomic_load(&desk_wal(i->desks)->lsn);
 	uint64_t id = 0;
 
+	/* Its numbers of slots and nodes are of that memory, and the next one rests on them. */
+	if (i->job.generation != atomic_load(&store_root(i->store)->generation))
+		return err_set(f, EG_E_VALIDATION, NULL, NULL, "checkpoint %s tells of a memory that was given up", i->job.name);
 	if (memcmp(&c->place, &i->job.place, sizeof c->place) != 0 || !dump_name_parse(i->job.name, &id)
 	    || id != c->header.id || c->header.timeline != i->dir->timeline)
 		return err_set(f, EG_E_VALIDATION, NULL, NULL, "checkpoint %s is not the one that was announced", i->job.name);

@@ -127,6 +127,7 @@ static enum err dump(struct checkpoints *c, struct epoch *epoch, struct control 
 	m->what = EG_CONTROL_PLACE;
 	memcpy(m->name, r.name, sizeof m->name);
 	m->place = r.place;
+	m->generation = r.generation;
 	m->work_ns = r.work_ns;
 	m->written = r.written;
 	LOG_DEBUG("checkpoint %llu: %u of %u extents written, longest section %.3f ms",

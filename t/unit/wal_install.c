@@ -32,6 +32,7 @@ struct room {
 	struct bench_memory *memories;
 	uint64_t n, lsn, each;         /* memories; last LSN; LSNs of a segment */
 	struct dump_result dumped;
+	bool rebuild;                  /* between dump and telling */
 	void *buf;
 };
 
@@ -125,8 +126,11 @@ static enum err checkpoint(struct room *r)
 
 	if (e != EG_E_OK)
 		return e;
+	if (r->rebuild)
+		atomic_fetch_add(&store_root(&r->b->w)->generation, 1);
 	memcpy(c.name, r->dumped.name, sizeof c.name);
 	c.place = r->dumped.place;
+	c.generation = r->dumped.generation;
 	c.written = r->dumped.written;
 	assert_int_equal(install_open(&i, &r->d, &r->b->desks, &r->b->w, &f), EG_E_OK);
 	assert_int_equal(install_take(&i, &c, &demand), EG_E_OK);
@@ -262,6 +266,7 @@ static void the_log_must_be_durable_first(void **state)
 	assert_int_equal(r->dumped.rows, 98);
 	memcpy(c.name, r->dumped.name, sizeof c.name);
 	c.place = r->dumped.place;
+	c.generation = r->dumped.generation;
 	assert_int_equal(install_open(&i, &r->d, &r->b->desks, &r->b->w, &f), EG_E_OK);
 	assert_int_equal(install_take(&i, &c, &demand), EG_E_OK);
 	assert_int_equal(install_take(&i, &c, &demand), EG_E_CONFLICT);
@@ -281,6 +286,7 @@ static void the_log_must_be_durable_first(void **state)
 	assert_int_equal(dump_run(&t, &r->dumped, &f), EG_E_OK);
 	memcpy(c.name, r->dumped.name, sizeof c.name);
 	c.place = r->dumped.place;
+	c.generation = r->dumped.generation;
 	c.nonce = 78;
 	assert_int_equal(install_open(&i, &r->d, &r->b->desks, &r->b->w, &f), EG_E_OK);
 	assert_int_equal(install_take(&i, &c, &demand), EG_E_OK);
@@ -291,6 +297,24 @@ static void the_log_must_be_durable_first(void **state)
 	assert_int_equal(atomic_load(&p->id), 1);
 	install_close(&i);
 	verify(r);
+}
+
+/* The store was built anew between the dump and its telling. */
+static void another_memory_is_refused(void **state)
+{
+	struct room *r = *state;
+	_Atomic uint32_t *generation = &store_root(&r->b->w)->generation;
+
+	store(r, 100);
+	assert_int_equal(checkpoint(r), EG_E_OK);
+	r->rebuild = true;
+	store(r, 100);
+	assert_int_equal(checkpoint(r), EG_E_VALIDATION);
+	assert_int_equal(verify(r), 1);
+	r->rebuild = false;
+	assert_int_not_equal(atomic_load(generation), r->dumped.generation);
+	assert_int_equal(checkpoint(r), EG_E_OK);
+	assert_int_equal(verify(r), 2);
 }
 
 #ifdef EG_FAULTS
@@ -405,6 +429,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(only_what_changed_is_written, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(dead_segments_go_and_live_ones_stay, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_log_must_be_durable_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(another_memory_is_refused, set_up, tear_down),
 #ifdef EG_FAULTS
 		cmocka_unit_test_setup_teardown(a_fault_at_any_step_leaves_one_in_force, set_up, tear_down),
 #endif

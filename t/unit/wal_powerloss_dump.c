@@ -48,7 +48,7 @@ static void place(struct dumper *d, const struct dump_result *r)
 {
 	const struct checkpoint_page *page = &desk_wal(&d->f->desks)->checkpoint;
 	struct control c = { .what = EG_CONTROL_PLACE, .nonce = pl_random(&d->random), .place = r->place,
-		.work_ns = r->work_ns, .written = r->written, .begun_ns = clock_mono_ns() };
+		.generation = r->generation, .work_ns = r->work_ns, .written = r->written, .begun_ns = clock_mono_ns() };
 	uint32_t incarnation = atomic_load(&desk_header(&d->f->desks, EG_DESK_WAL)->incarnation);
 	struct draft draft;
 	struct ticket t;
