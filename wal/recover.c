@@ -302,7 +302,7 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 	int64_t began = clock_mono_ns();
 	uint64_t from = 1;
 	struct fault mirror_fault;
-	struct scan s;
+	struct scan s = { 0 };
 	enum err e, mirror;
 
 	memset(r, 0, sizeof *r);
@@ -329,8 +329,10 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 		if (e == EG_E_OK)
 			e = replay_log(d, w, logged, h, false, from, &s, &r->records, f);
 	}
-	if (e != EG_E_OK)
+	if (e != EG_E_OK) {
+		scan_free(&s);
 		return e;
+	}
 	FAULT(RECOVER_REPLAYED);
 	trim_last(d, &s);
 	/* No lane holds an entry of what was read. Said before a segment bears this
