@@ -355,12 +355,12 @@ struct mirror *mirror_open(const struct datadir *main, const char *path, bool us
 	usable = usable && copy_identity(m, path, f) == EG_E_OK && datadir_open(&m->dir, path, main->stores, f) == EG_E_OK
 	         && take(m, f) == EG_E_OK && spares_open(&m->sink.spares, &m->dir, segment_bytes, f) == EG_E_OK;
 	m->open = usable;
-	m->sink.spares.bytes = segment_bytes;
 	m->sink.lost = !usable;
 	m->seq = usable ? main->super.now.seq : 0;
 	atomic_store(&m->whole, usable);
 	if (!usable) {
 		datadir_close(&m->dir);    /* and with it the lock, or it could not be taken again */
+		m->sink.spares.bytes = segment_bytes;
 		m->losses++;
 		m->retry_ns = clock_mono_ns() + EG_RETRY_NS;
 		LOG_ERROR("mirror: %s cannot be used: %s; the log has one copy until it can", path, f->message);

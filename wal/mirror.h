@@ -69,9 +69,9 @@ int mirror_end(struct mirror *m) EG_MUST_USE;
 
 /* The copy was given up, in a segment that starts there. */
 void mirror_note_loss(struct mirror *m, bool of_main, uint64_t segment_start);
-/* The lost copy takes part again, from a segment on that starts at `below`. */
 /* There was no room to take it in again. */
 void mirror_retry_later(struct mirror *m);
+/* The lost copy takes part again, from a segment on that starts at `below`. */
 void mirror_rebuild(struct mirror *m, bool of_main, uint64_t below);
 enum mirror_state mirror_state(const struct mirror *m, bool main_lost);
 
