@@ -12,7 +12,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,14 +109,12 @@ static int store_some(struct wal_family *f, void *arg)
 
 	submit_init(&lane, &f->desks, 0);
 	for (unsigned i = range[0]; i < range[1]; i++) {
-		struct pollfd p = { .fd = f->desks.bell[f->desks.self], .events = POLLIN };
 		struct draft d = { .space_id = "work", .space_id_bytes = 4 };
 		struct ticket t;
 		struct fault fault;
 		char id[32];
 		enum err err;
 		uint64_t lsn;
-		bool durable;
 
 		snprintf(id, sizeof id, "m%u", i % 97);
 		d.id = id;
@@ -138,10 +135,7 @@ static int store_some(struct wal_family *f, void *arg)
 		draft_seal(&d);
 		if (submit_push(&lane, &d, 1, 0, 5000, &t, &fault) != EG_E_OK)
 			return 1;
-		while (!submit_poll(&t, &err, &lsn, &durable)) {
-			(void)poll(&p, 1, 1000);
-			(void)desk_hush(&f->desks);
-		}
+		family_await(&f->desks, &t, &err, &lsn);
 		submit_forget(&t);
 	}
 	return 0;

@@ -217,7 +217,7 @@ static int twice(struct wal_family *f, void *arg)
 		load_draft(&d, &p, i, 1);
 		if (submit_push(&lane, &d, 1, 0, 5000, &t, &fault) != EG_E_OK)
 			return 20;
-		load_await(&f->desks, &t, &err, &lsn);
+		family_await(&f->desks, &t, &err, &lsn);
 		submit_forget(&t);
 		if (err != EG_E_OK)
 			return 21;

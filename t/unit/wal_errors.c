@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -79,36 +78,6 @@ ssize_t pwrite(int fd, const void *from, size_t n, off_t offset)
 
 struct stores { unsigned first, n; _Atomic unsigned acked, refused; };
 
-static enum err store_one(struct wal_family *f, struct submit *lane, unsigned key)
-{
-	struct pollfd p = { .fd = f->desks.bell[f->desks.self], .events = POLLIN };
-	struct draft d = { .space_id = "work", .space_id_bytes = 4 };
-	struct ticket t;
-	struct fault fault;
-	struct outcome o;
-	char id[32];
-	enum err err;
-	uint64_t lsn;
-	bool durable;
-
-	snprintf(id, sizeof id, "m%u", key);
-	d.id = id;
-	d.head.type = EG_RECORD_PUT;
-	d.head.id_bytes = (uint16_t)strlen(id);
-	d.head.digest = key + 1;
-	draft_seal(&d);
-	err = submit_push(lane, &d, 1, 0, 5000, &t, &fault);
-	if (err != EG_E_OK)
-		return err;
-	while (!submit_poll(&t, &err, &lsn, &durable)) {
-		(void)poll(&p, 1, 1000);
-		(void)desk_hush(&f->desks);
-	}
-	o = submit_outcome(&t, 0);
-	submit_forget(&t);
-	return err != EG_E_OK ? err : o.err;
-}
-
 static int store_many(struct wal_family *f, void *arg)
 {
 	struct stores *s = arg;
@@ -116,7 +85,7 @@ static int store_many(struct wal_family *f, void *arg)
 
 	submit_init(&lane, &f->desks, 0);
 	for (unsigned i = 0; i < s->n; i++) {
-		if (store_one(f, &lane, s->first + i) == EG_E_OK)
+		if (family_store(f, &lane, s->first + i) == EG_E_OK)
 			atomic_fetch_add(&s->acked, 1);
 		else
 			atomic_fetch_add(&s->refused, 1);

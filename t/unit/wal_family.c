@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
 #include "shm/region.h"
@@ -223,4 +224,45 @@ int family_reap(struct wal_family *f, unsigned desk, pid_t pid)
 int family_child(struct wal_family *f, unsigned desk, int (*fn)(struct wal_family *, void *), void *arg)
 {
 	return family_reap(f, desk, family_spawn(f, desk, fn, arg));
+}
+
+void family_await(struct desks *d, struct ticket *t, enum err *err, uint64_t *lsn)
+{
+	struct pollfd p = { .fd = d->bell[d->self], .events = POLLIN };
+	int64_t deadline = clock_mono_ns() + INT64_C(120000000000);
+	bool durable;
+
+	while (!submit_poll(t, err, lsn, &durable)) {
+		if (clock_mono_ns() > deadline) {
+			fprintf(stderr, "no answer from the writer in two minutes\n");
+			_exit(99);
+		}
+		(void)poll(&p, 1, 1000);
+		(void)desk_hush(d);
+	}
+}
+
+enum err family_store(struct wal_family *f, struct submit *lane, unsigned key)
+{
+	struct draft d = { .space_id = "work", .space_id_bytes = 4 };
+	struct ticket t;
+	struct fault fault;
+	char id[32];
+	enum err err;
+	uint64_t lsn;
+
+	snprintf(id, sizeof id, "m%u", key);
+	d.id = id;
+	d.head.type = EG_RECORD_PUT;
+	d.head.id_bytes = (uint16_t)strlen(id);
+	d.head.digest = key + 1;
+	draft_seal(&d);
+	err = submit_push(lane, &d, 1, 0, 5000, &t, &fault);
+	if (err != EG_E_OK)
+		return err;
+	family_await(&f->desks, &t, &err, &lsn);
+	if (err == EG_E_OK)
+		err = submit_outcome(&t, 0).err;
+	submit_forget(&t);
+	return err;
 }

@@ -8,6 +8,7 @@
 
 #include "common/config.h"
 #include "shm/heritage.h"
+#include "wal/submit.h"
 
 struct wal_family {
 	char dir[64];                  /* data directory, removed at the end */
@@ -37,5 +38,10 @@ void family_remove_copy(const char *path);
 int family_child(struct wal_family *f, unsigned desk, int (*fn)(struct wal_family *, void *), void *arg);
 pid_t family_spawn(struct wal_family *f, unsigned desk, int (*fn)(struct wal_family *, void *), void *arg);
 int family_reap(struct wal_family *f, unsigned desk, pid_t pid);
+
+/* Wait for the answer to a ticket. Ends the process (99) when there is none in two minutes. */
+void family_await(struct desks *d, struct ticket *t, enum err *err, uint64_t *lsn);
+/* Store memory m<key> of space "work", with nothing in it; the error of its answer. */
+enum err family_store(struct wal_family *f, struct submit *lane, unsigned key);
 
 #endif

@@ -1,12 +1,9 @@
 /* What the children of a test family send and expect, see the header. */
 #include "t/unit/wal_load.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "common/clock.h"
 #include "common/hash.h"
 #include "shm/node.h"
 #include "shm/slot.h"
@@ -39,22 +36,6 @@ void load_draft(struct draft *d, struct load_parts *p, unsigned key, unsigned ve
 	draft_seal(d);
 }
 
-void load_await(struct desks *d, struct ticket *t, enum err *err, uint64_t *lsn)
-{
-	struct pollfd p = { .fd = d->bell[d->self], .events = POLLIN };
-	int64_t deadline = clock_mono_ns() + INT64_C(120000000000);
-	bool durable;
-
-	while (!submit_poll(t, err, lsn, &durable)) {
-		if (clock_mono_ns() > deadline) {
-			fprintf(stderr, "no answer from the writer in two minutes\n");
-			_exit(99);
-		}
-		(void)poll(&p, 1, 1000);
-		(void)desk_hush(d);
-	}
-}
-
 /* Sends; every operation must be acknowledged with the version of the spec. */
 int load_send(struct wal_family *f, void *arg)
 {
@@ -75,7 +56,7 @@ int load_send(struct wal_family *f, void *arg)
 			load_draft(&drafts[k], &parts[k], s->first + i + k, s->version);
 		if (submit_push(&lane, drafts, n, s->atomic ? EG_SUBMIT_ATOMIC : 0, 5000, &t, &fault) != EG_E_OK)
 			return 10;
-		load_await(&f->desks, &t, &err, &lsn);
+		family_await(&f->desks, &t, &err, &lsn);
 		if (err != EG_E_OK || lsn == 0)
 			return 11;
 		for (unsigned k = 0; k < n; k++)

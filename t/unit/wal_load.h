@@ -16,7 +16,6 @@ struct load { unsigned first, n, version; bool atomic; };
 struct load_parts { char id[32], text[64]; float vector[LOAD_DIM]; uint64_t terms[2]; };
 
 void load_draft(struct draft *d, struct load_parts *p, unsigned key, unsigned version);
-void load_await(struct desks *d, struct ticket *t, enum err *err, uint64_t *lsn);
 bool load_attach(struct wal_family *f, struct store *s, struct epoch *e);
 
 /* For family_child; arg is a struct load. Send: every operation must be

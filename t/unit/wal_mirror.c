@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -88,36 +87,6 @@ ssize_t pwrite(int fd, const void *from, size_t n, off_t offset)
 
 struct job { unsigned first, n; };
 
-static enum err store_one(struct wal_family *f, struct submit *lane, unsigned key)
-{
-	struct pollfd p = { .fd = f->desks.bell[f->desks.self], .events = POLLIN };
-	struct draft d = { .space_id = "work", .space_id_bytes = 4 };
-	struct ticket t;
-	struct fault fault;
-	char id[32];
-	enum err err;
-	uint64_t lsn;
-	bool durable;
-
-	snprintf(id, sizeof id, "m%u", key);
-	d.id = id;
-	d.head.type = EG_RECORD_PUT;
-	d.head.id_bytes = (uint16_t)strlen(id);
-	d.head.digest = key + 1;
-	draft_seal(&d);
-	err = submit_push(lane, &d, 1, 0, 5000, &t, &fault);
-	if (err != EG_E_OK)
-		return err;
-	while (!submit_poll(&t, &err, &lsn, &durable)) {
-		(void)poll(&p, 1, 1000);
-		(void)desk_hush(&f->desks);
-	}
-	if (err == EG_E_OK)
-		err = submit_outcome(&t, 0).err;
-	submit_forget(&t);
-	return err;
-}
-
 static int store_many(struct wal_family *f, void *arg)
 {
 	const struct job *j = arg;
@@ -127,7 +96,7 @@ static int store_many(struct wal_family *f, void *arg)
 	for (unsigned i = 0; i < j->n; i++) {
 		int64_t began = clock_mono_ns();
 
-		if (store_one(f, &lane, j->first + i) != EG_E_OK)
+		if (family_store(f, &lane, j->first + i) != EG_E_OK)
 			return 1;
 		if (i < sizeof control->ns / sizeof control->ns[0])
 			control->ns[i] = clock_mono_ns() - began;

@@ -176,7 +176,7 @@ static int delete_some(struct wal_family *f, void *arg)
 		draft_seal(&d);
 		if (submit_push(&lane, &d, 1, 0, 5000, &t, &fault) != EG_E_OK)
 			return 10;
-		load_await(&f->desks, &t, &err, &lsn);
+		family_await(&f->desks, &t, &err, &lsn);
 		if (err != EG_E_OK || submit_outcome(&t, 0).err != EG_E_OK)
 			return 11;
 		submit_forget(&t);

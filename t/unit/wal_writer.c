@@ -39,7 +39,7 @@ static int one(struct wal_family *f, struct draft *d, enum err want, uint64_t ve
 	submit_init(&lane, &f->desks, 0);
 	if (submit_push(&lane, d, 1, 0, 5000, &t, &fault) != EG_E_OK)
 		return 20;
-	load_await(&f->desks, &t, &err, &lsn);
+	family_await(&f->desks, &t, &err, &lsn);
 	o = submit_outcome(&t, 0);
 	submit_forget(&t);
 	return err != EG_E_OK ? 21 : o.err != want ? 22 : want == EG_E_OK && o.version != version ? 23
@@ -170,7 +170,7 @@ static int torn_batch(struct wal_family *f, void *arg)
 	submit_init(&lane, &f->desks, 0);
 	if (submit_push(&lane, d, 3, EG_SUBMIT_ATOMIC, 1000, &t, &fault) != EG_E_OK)
 		return 40;
-	load_await(&f->desks, &t, &err, &lsn);
+	family_await(&f->desks, &t, &err, &lsn);
 	submit_forget(&t);
 	return err == torn->want && lsn == 0 ? 0 : 41;
 }
