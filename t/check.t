@@ -34,16 +34,6 @@ sub found {
 	return $r;
 }
 
-sub flip {
-	my ($path, $offset) = @_;
-	open my $f, '+<:raw', $path or die "$path: $!";
-	seek $f, $offset, 0;
-	read $f, my $byte, 1;
-	seek $f, $offset, 0;
-	print $f chr(ord($byte) ^ 0x10);
-	close $f or die $!;
-}
-
 sub troubles { return map { "$_->{level} $_->{file} $_->{offset}" } @{$_[0]{json}{troubles} || []} }
 
 is(fill(1000 * $_, 1000), 1000, "batch $_") for 1 .. 4;

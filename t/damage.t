@@ -20,17 +20,6 @@ sub fill {
 
 sub count { return $s->get('/api/v1/memories?limit=1')->{json}{tier_counts}{total} }
 
-# Change a byte of a file at an offset.
-sub flip {
-	my ($path, $offset) = @_;
-	open my $f, '+<:raw', $path or die "$path: $!";
-	seek $f, $offset, 0;
-	read $f, my $byte, 1;
-	seek $f, $offset, 0;
-	print $f chr(ord($byte) ^ 0x10);
-	close $f or die $!;
-}
-
 sub segments { return sort glob $s->data_dir . '/wal/*.log' }
 
 # Start, and wait for the end that must come. Its exit status.

@@ -36,16 +36,6 @@ sub clean { return system("'@{[Engram::client()]}' check '$_[0]' >'@{[$s->dir]}/
 
 sub names { my ($dir) = @_; return join ' ', sort map { s{.*/}{}r } glob "$dir/{wal,warm}/*.log" }
 
-sub flip {
-	my ($path, $offset) = @_;
-	open my $f, '+<:raw', $path or die "$path: $!";
-	seek $f, $offset, 0;
-	read $f, my $byte, 1;
-	seek $f, $offset, 0;
-	print $f chr(ord($byte) ^ (1 << int rand 8));
-	close $f or die $!;
-}
-
 sub status_of_start {
 	$s->launch;
 	wait_until { !$s->running } 'the server ends by itself';
@@ -65,7 +55,7 @@ subtest 'damage in either copy, at random places' => sub {
 		for (1 .. 1 + int rand 4) {
 			my $path = $files[rand @files];
 			my $offset = int rand -s $path;
-			flip($path, $offset);
+			flip($path, $offset, 1 << int rand 8);
 			push @said, "$path $offset";
 		}
 		unlink $files[rand @files] if rand() < .3;

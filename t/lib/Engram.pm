@@ -30,7 +30,7 @@ use POSIX ();
 use Test::More ();
 use Time::HiRes qw(time sleep);
 
-our @EXPORT = qw(wait_until);
+our @EXPORT = qw(wait_until flip);
 
 my $top = Cwd::abs_path(dirname(__FILE__) . '/../..');
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
@@ -51,6 +51,17 @@ our $patience = ($ENV{sanitize} || 'no') eq 'no' ? 30 : 90;      # seconds
 my $crash = qr/ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |assertion failed/;
 
 # ---- waiting -----------------------------------------------------------------
+
+# Change bits of the byte of a file at an offset.
+sub flip {
+	my ($path, $offset, $bits) = @_;
+	open my $f, '+<:raw', $path or die "$path: $!";
+	seek $f, $offset, 0;
+	read $f, my $byte, 1;
+	seek $f, $offset, 0;
+	print $f chr(ord($byte) ^ ($bits // 0x10));
+	close $f or die $!;
+}
 
 # Wait until the block returns something true, and return that; after the deadline
 # false, and a failed test when there is a name for it.
