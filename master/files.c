@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/hash.h"
+#include "common/io.h"
 #include "common/log.h"
 
 #define EG_LOCK_SECONDS 5
@@ -185,6 +187,20 @@ enum err files_lock(const struct config *cfg, int *fd, struct fault *f)
 	               cfg->server_data_dir, holder);
 }
 
+/* The name of a new directory, for good: else a power failure may take all of it. */
+static enum err sync_parent(const char *path, struct fault *f)
+{
+	char copy[4096];
+	int fd, error;
+
+	snprintf(copy, sizeof copy, "%s", path);
+	fd = io_open(AT_FDCWD, dirname(copy), O_RDONLY | O_DIRECTORY);
+	error = fd < 0 ? -fd : io_sync_dir(fd);
+	if (fd >= 0)
+		close(fd);
+	return error == 0 ? EG_E_OK : err_set(f, EG_E_INPUT, "server.data_dir", NULL, "the folder of %s: %s", path, strerror(error));
+}
+
 enum err files_open(const struct config *cfg, const struct files_owner *o, int *fd,
                     char prefix[40], struct fault *f)
 {
@@ -200,7 +216,9 @@ enum err files_open(const struct config *cfg, const struct files_owner *o, int *
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return err_set(f, EG_E_INPUT, "server.data_dir", NULL, "%s: %s", path, strerror(errno));
-	e = look_at_owner(dir, path, made, o, &st, f);
+	e = made ? sync_parent(path, f) : EG_E_OK;
+	if (e == EG_E_OK)
+		e = look_at_owner(dir, path, made, o, &st, f);
 	if (e == EG_E_OK)
 		e = look_at_fs(dir, cfg, f);
 	if (e == EG_E_OK)
