@@ -97,7 +97,7 @@ static enum err socket_add(struct sockets *s, unsigned address, unsigned worker,
 		return e;
 	}
 	one->listener.fd = fd;
-	snprintf(one->listener.text, sizeof one->listener.text, "%s", a->text);
+	memcpy(one->listener.text, a->text, sizeof one->listener.text);
 	one->address = address;
 	one->worker = worker;
 	s->n++;
@@ -251,7 +251,7 @@ static bool read_socket(struct sockets *s, const char *line, unsigned workers)
 	if (getsockname(one->listener.fd, (struct sockaddr *)&a->at, &a->at_bytes) != 0)
 		return false;
 	address_show(a);
-	snprintf(one->listener.text, sizeof one->listener.text, "%s", a->text);
+	memcpy(one->listener.text, a->text, sizeof one->listener.text);
 	one->worker %= workers;
 	s->n++;
 	return true;

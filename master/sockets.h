@@ -33,6 +33,8 @@ struct sockets_address {
 	bool wanted;                   /* by the configuration in force */
 };
 
+_Static_assert(sizeof(((struct listener *)0)->text) == sizeof(((struct sockets_address *)0)->text), "copied whole");
+
 struct sockets_one {
 	struct listener listener;
 	unsigned address;              /* index; row of its address */
