@@ -45,6 +45,7 @@ struct root {
 	_Atomic uint32_t pad;
 	_Atomic uint64_t segment_number;  /* of the log segment that its newest records went to */
 	_Atomic uint64_t segment_salt;
+	_Atomic uint64_t segment_next_salt;/* the same of one that is about to supersede it; or never came to */
 	_Atomic uint64_t grown[4 + 2 * EG_CLASSES];
 	_Atomic uint64_t applied_lsn[EG_SHARDS + 1]; /* the last one: records about spaces */
 	struct id_root ids[EG_SHARDS + 1];/* the last one: names of spaces */

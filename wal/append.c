@@ -122,8 +122,13 @@ static void count_segment(struct append *a)
 static enum err show(struct append *a, const struct segment_header *h, struct fault *f)
 {
 	const struct sink_op op = { .what = SINK_SHOW, .header = h };
-	int error = on_copies(a, &op, "a new segment");
+	int error;
 
+	/* It may take the name of the segment that the store's newest records went to. */
+	if (a->announced != NULL)
+		atomic_store(a->announced, h->salt);
+	FAULT(SEGMENT_ANNOUNCED);
+	error = on_copies(a, &op, "a new segment");
 	if (error == 0)
 		return EG_E_OK;
 	return err_set(f, EG_E_READ_ONLY, NULL, NULL, "log: a new segment: %s", strerror(error));

@@ -25,6 +25,7 @@ struct append {
 	uint64_t next_lsn, durable_lsn;
 	uint64_t boot_id;
 	uint32_t incarnation;
+	_Atomic uint64_t *announced;   /* gets the salt of a segment before it is shown: root's segment_next_salt; NULL = nobody asks */
 	uint64_t redo_lsn;             /* start LSN of the checkpoint in force, for new headers */
 	uint32_t segments;             /* put into wal/, and there at start */
 	uint64_t log_bytes;            /* used bytes of all of them */

@@ -228,7 +228,7 @@ static enum err start_without(const struct heritage *h, enum err mirror, const s
 }
 
 /* mirror: how mend_copies ended. */
-static enum err open_log(struct append *a, const struct datadir *d, const struct scan *s,
+static enum err open_log(struct append *a, struct store_writer *w, const struct datadir *d, const struct scan *s,
                          const struct heritage *h, enum err mirror, struct fault *f)
 {
 	uint64_t start = s->last_lsn + 1;
@@ -236,6 +236,7 @@ static enum err open_log(struct append *a, const struct datadir *d, const struct
 
 	memset(a, 0, sizeof *a);
 	a->dir = d;
+	a->announced = &store_root(w)->segment_next_salt;
 	sink_init(&a->main, "the data directory", d, h->config->wal_use_direct_io);
 	a->boot_id = h->boot_id;
 	a->incarnation = s->incarnation + 1;
@@ -280,7 +281,8 @@ static enum err replay_log(struct datadir *d, struct store_writer *w, struct log
 
 	FAULT(RECOVER_REPAIRED);
 	memset(s, 0, sizeof *s);
-	s->want_salt = atomic_load(&store_root(w)->segment_salt);
+	s->want_salt[0] = atomic_load(&store_root(w)->segment_salt);
+	s->want_salt[1] = atomic_load(&store_root(w)->segment_next_salt);
 	p.acked_lsn = atomic_load(&desk_wal(h->desks)->acked_lsn);
 	e = scan_log(d, from, replay_record, &p, s, f);
 	/* Else LSNs that the checkpoint has seen were given again, and not replayed next time. */
@@ -293,6 +295,29 @@ static enum err replay_log(struct datadir *d, struct store_writer *w, struct log
 		free(p.run);
 	*applied = p.applied;
 	return e;
+}
+
+/* The store that was left, or another one, with all that the log has. *from: the first LSN that was replayed. */
+static enum err fill_store(struct datadir *d, struct store_writer *w, struct logged *logged, const struct heritage *h,
+                           struct recovered *r, uint64_t *from, struct scan *s, struct fault *f)
+{
+	enum err e = EG_E_OK;
+
+	r->adopted = adopt(w, h, d);
+	if (r->adopted)
+		*from = replay_from(w, h);
+	else
+		e = load(w, h, d, from, f);
+	if (e == EG_E_OK)
+		e = replay_log(d, w, logged, h, r->adopted, *from, s, &r->records, f);
+	if (e != EG_E_OK || !r->adopted || log_matches(w, s))
+		return e;
+	give_up_store(w, "the shared memory does not belong to this log");
+	scan_free(s);
+	logged_clear(logged);
+	r->adopted = false;
+	e = load(w, h, d, from, f);
+	return e != EG_E_OK ? e : replay_log(d, w, logged, h, false, *from, s, &r->records, f);
 }
 
 enum err recover(struct datadir *d, struct store_writer *w, struct append *a, struct logged *logged,
@@ -313,27 +338,17 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 	e = datadir_open(d, h->config->server_data_dir, (uint32_t)h->config->storage_stores, f);
 	if (e != EG_E_OK)
 		return e;
-	r->adopted = adopt(w, h, d);
-	if (r->adopted)
-		from = replay_from(w, h);
-	else
-		e = load(w, h, d, &from, f);
-	if (e == EG_E_OK)
-		e = replay_log(d, w, logged, h, r->adopted, from, &s, &r->records, f);
-	if (e == EG_E_OK && r->adopted && !log_matches(w, &s)) {
-		give_up_store(w, "the shared memory does not belong to this log");
-		scan_free(&s);
-		logged_clear(logged);
-		r->adopted = false;
-		e = load(w, h, d, &from, f);
-		if (e == EG_E_OK)
-			e = replay_log(d, w, logged, h, false, from, &s, &r->records, f);
-	}
+	e = fill_store(d, w, logged, h, r, &from, &s, f);
 	if (e != EG_E_OK) {
 		scan_free(&s);
 		return e;
 	}
 	FAULT(RECOVER_REPLAYED);
+	/* Before the next one is announced: a writer may have died between showing a segment and
+	 * naming it. */
+	if (r->adopted)
+		atomic_store(&store_root(w)->segment_salt, s.found_salt);
+	FAULT(RECOVER_NAMED);
 	trim_last(d, &s);
 	/* No lane holds an entry of what was read. Said before a segment bears this
 	 * boot's id, so that nobody takes a record of an earlier boot for an answer.
@@ -342,7 +357,7 @@ enum err recover(struct datadir *d, struct store_writer *w, struct append *a, st
 		atomic_store(acked, s.last_lsn);
 	if (mirror != EG_E_OK && mirror != EG_E_COUNT)
 		LOG_ERROR("%s", mirror_fault.message);
-	e = open_log(a, d, &s, h, mirror, f);
+	e = open_log(a, w, d, &s, h, mirror, f);
 	FAULT(RECOVER_OPENED);
 	scan_free(&s);
 	if (e != EG_E_OK)

@@ -114,6 +114,14 @@ static enum err judge_end(struct walk *w, struct segment_reader *s, enum err why
 	return EG_E_OK;
 }
 
+static void look_at_salt(struct scan *s, uint64_t salt)
+{
+	if (salt != s->want_salt[0] && salt != s->want_salt[1])
+		return;
+	s->found = true;
+	s->found_salt = salt;
+}
+
 static enum err walk_segment(struct walk *w, struct segment_reader *s, uint64_t next_start)
 {
 	const struct group_header *g;
@@ -140,8 +148,7 @@ static enum err walk_segment(struct walk *w, struct segment_reader *s, uint64_t 
 		e = judge_end(w, s, why, &reason, next_start);
 	w->scan->log_bytes += s->offset;
 	w->scan->last_number = s->header.number;
-	if (s->header.salt == w->scan->want_salt)
-		w->scan->found = true;
+	look_at_salt(w->scan, s->header.salt);
 	if (s->header.incarnation > w->scan->incarnation)
 		w->scan->incarnation = s->header.incarnation;
 	if (w->expected == s->header.start_lsn)
@@ -179,7 +186,7 @@ static enum err look_for_wanted(struct walk *w, uint64_t start)
 	e = segment_open(&s, path, w->f);
 	if (e != EG_E_OK)
 		return e;
-	w->scan->found |= s.header.salt == w->scan->want_salt;
+	look_at_salt(w->scan, s.header.salt);
 	segment_close(&s);
 	return EG_E_OK;
 }

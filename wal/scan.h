@@ -28,8 +28,9 @@ struct scan {
 	uint64_t last_start;           /* start LSN of the last segment */
 	uint64_t last_used;            /* its used bytes; nothing but zeros follows if `blank` */
 	bool blank;
-	uint64_t want_salt;            /* set by the caller: a segment that must be there */
-	bool found;                    /* it is */
+	uint64_t want_salt[2];         /* set by the caller: of two segments one must be there */
+	bool found;                    /* it is, */
+	uint64_t found_salt;           /* and this is its salt (of both: the later one's) */
 };
 
 typedef enum err scan_fn(void *arg, const struct record *r, const struct segment_header *h, struct fault *f);
