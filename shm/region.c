@@ -118,6 +118,21 @@ static int set_length(const struct region *r, uint64_t bytes)
 	return saved;
 }
 
+/* New pages, in memory and zero; 0 or an errno. Huge ones in one go: a page in each huge
+ * page's place is enough for a collapse, which fills what is missing by itself, and
+ * neither makes 512 faults nor copies. The last call makes what is missing yet. */
+static int populate(const struct region *r, uint64_t old, uint64_t want)
+{
+	for (uint64_t at = old; r->huge && at < want; at += EG_REGION_GRAIN)
+		if (madvise(r->base + at, 1, MADV_POPULATE_WRITE) != 0)
+			return errno;
+	/* Best effort: which pages are huge is read back from smaps, not from here. */
+	if (r->huge && madvise(r->base + old, want - old, MADV_COLLAPSE) != 0)
+		LOG_DEBUG("%s: no huge pages for %llu bytes: %s", r->name, (unsigned long long)(want - old),
+		          strerror(errno));
+	return madvise(r->base + old, want - old, MADV_POPULATE_WRITE) != 0 ? errno : 0;
+}
+
 enum err region_grow(struct region *r, uint64_t bytes, struct fault *f)
 {
 	uint64_t old = region_grown(r), want = round_up(bytes, EG_REGION_GRAIN);
@@ -131,8 +146,8 @@ enum err region_grow(struct region *r, uint64_t bytes, struct fault *f)
 		               r->name, (unsigned long long)want, r->reserved);
 	error = set_length(r, want);
 	FAULT(REGION_EXTENDED);
-	if (error == 0 && madvise(r->base + old, want - old, MADV_POPULATE_WRITE) != 0)
-		error = errno;
+	if (error == 0)
+		error = populate(r, old, want);
 	if (error != 0) {
 		int back = set_length(r, old);
 
@@ -141,10 +156,6 @@ enum err region_grow(struct region *r, uint64_t bytes, struct fault *f)
 		return err_set(f, EG_E_NO_STORAGE, NULL, NULL, "no shared memory for %llu bytes more: %s",
 		               (unsigned long long)(want - old), strerror(error));
 	}
-	/* Best effort: which pages are huge is read back from smaps, not from here. */
-	if (r->huge && madvise(r->base + old, want - old, MADV_COLLAPSE) != 0)
-		LOG_DEBUG("%s: no huge pages for %llu bytes: %s", r->name, (unsigned long long)(want - old),
-		          strerror(errno));
 	FAULT(REGION_POPULATED);
 	atomic_store_explicit(r->grown, want, memory_order_release);
 	FAULT(REGION_GROWN);

@@ -11,9 +11,9 @@ enum err region_create(struct region *r, const char *name, size_t reserved,
 enum err region_adopt(struct region *r, const char *name, size_t reserved,
                       _Atomic uint64_t *grown, bool huge, struct fault *f) EG_MUST_USE;
 
-/* Make at least `bytes` bytes exist: extend, populate, collapse into huge pages,
- * publish. New pages are zero. EG_E_NO_STORAGE when the machine has no more; then
- * the region is as it was. */
+/* Make at least `bytes` bytes exist: extend, populate (with huge pages where they are to
+ * be had), publish. New pages are zero. EG_E_NO_STORAGE when the machine has no more;
+ * then the region is as it was. */
 enum err region_grow(struct region *r, uint64_t bytes, struct fault *f) EG_MUST_USE;
 
 /* Address of bytes at offset, for writing. */
