@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
 #include "wal/load_parts.h"
@@ -48,27 +49,41 @@ static enum err in_threads(struct load *l, void (*fn)(struct load *), struct fau
 	return f->err;
 }
 
+static void phase_ended(struct load *l, enum load_phase p, int64_t *since)
+{
+	int64_t now = clock_mono_ns();
+
+	l->report->ns[p] = (uint64_t)(now - *since);
+	*since = now;
+}
+
 static enum err load(struct load *l, struct fault *f)
 {
+	int64_t since = clock_mono_ns();
 	enum err e = load_spaces(l, f);
 
 	if (e == EG_E_OK)
 		e = load_rows(l, f);
+	phase_ended(l, EG_LOAD_ROWS, &since);
 	if (e == EG_E_OK)
 		e = load_plan_spans(l, f);
 	if (e == EG_E_OK)
 		e = load_frame(l, f);
+	phase_ended(l, EG_LOAD_FRAME, &since);
 	if (e == EG_E_OK)
 		e = in_threads(l, load_segments, f);
+	phase_ended(l, EG_LOAD_RECORDS, &since);
 	FAULT(LOAD_SEGMENTS);
 	if (e == EG_E_OK)
 		e = load_prepare_ids(l, f);
 	if (e == EG_E_OK)
 		e = in_threads(l, load_ids, f);
+	phase_ended(l, EG_LOAD_IDS, &since);
 	FAULT(LOAD_IDS);
 	if (e != EG_E_OK)
 		return e;
 	load_lists(l);
+	phase_ended(l, EG_LOAD_LISTS, &since);
 	/* What is above start_lsn and here already is guarded by its content LSN. */
 	for (unsigned s = 0; s <= EG_SHARDS; s++)
 		atomic_store(&store_root(l->w)->applied_lsn[s], l->c.header.start_lsn);

@@ -17,7 +17,10 @@
 #include "shm/store_write.h"
 #include "wal/datadir.h"
 
+enum load_phase { EG_LOAD_ROWS, EG_LOAD_FRAME, EG_LOAD_RECORDS, EG_LOAD_IDS, EG_LOAD_LISTS, EG_LOAD_PHASES };
+
 struct load_report {
+	uint64_t ns[EG_LOAD_PHASES];   /* how long each took */
 	uint64_t memories;             /* live now */
 	uint64_t dropped;              /* rows of deleted spaces, and of ids with a newer row */
 	uint64_t parted;               /* rows that got another node than theirs */

@@ -122,6 +122,16 @@ static void note_loaded(struct store_writer *w, const struct checkpoint_place *p
 		atomic_store(&store_root(w)->checkpoint_id, place->id);
 }
 
+static void tell_loaded(const struct checkpoint_place *place, const struct load_report *r, int64_t began)
+{
+	LOG_INFO("checkpoint %llu: %llu memories loaded in %.3f s, up to LSN %llu (rows %.3f s, room %.3f s, records %.3f s,"
+	         " ids %.3f s, lists %.3f s)", (unsigned long long)place->id, (unsigned long long)r->memories,
+	         (double)(clock_mono_ns() - began) / 1e9, (unsigned long long)place->start_lsn,
+	         (double)r->ns[EG_LOAD_ROWS] / 1e9, (double)r->ns[EG_LOAD_FRAME] / 1e9,
+	         (double)r->ns[EG_LOAD_RECORDS] / 1e9, (double)r->ns[EG_LOAD_IDS] / 1e9,
+	         (double)r->ns[EG_LOAD_LISTS] / 1e9);
+}
+
 /* A new store: from the newest checkpoint that is whole, else empty, to be filled from the
  * whole log. *from: the first record that is to be applied. */
 static enum err load(struct store_writer *w, const struct heritage *h, const struct datadir *d, uint64_t *from,
@@ -141,9 +151,7 @@ static enum err load(struct store_writer *w, const struct heritage *h, const str
 		if (e == EG_E_OK) {
 			*from = place->start_lsn + 1;
 			note_loaded(w, place, &r);
-			LOG_INFO("checkpoint %llu: %llu memories loaded in %.3f s, up to LSN %llu",
-			         (unsigned long long)place->id, (unsigned long long)r.memories,
-			         (double)(clock_mono_ns() - began) / 1e9, (unsigned long long)place->start_lsn);
+			tell_loaded(place, &r, began);
 			return e;
 		}
 		if (e != EG_E_VALIDATION || r.rot)
