@@ -114,6 +114,17 @@ int io_rename(int from_dir, const char *from, int to_dir, const char *to)
 	return error;
 }
 
+/* Not on the tape: backups lie outside of what it records. */
+int io_link(int from_dir, const char *from, int to_dir, const char *to)
+{
+	return linkat(from_dir, from, to_dir, to, 0) == 0 ? 0 : errno;
+}
+
+int io_remove_dir(int dir_fd, const char *name)
+{
+	return unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 ? 0 : errno;
+}
+
 int io_unlink(int dir_fd, const char *name)
 {
 	TAPE_BEGIN(.kind = TAPE_UNLINK, .dir_fd = dir_fd, .name = name);

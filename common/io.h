@@ -24,8 +24,11 @@ int io_sync_dir(int dir_fd) EG_MUST_USE;               /* fsync of a directory *
 int io_allocate(int fd, uint64_t bytes) EG_MUST_USE;   /* blocks for [0, bytes), length included */
 int io_truncate(int fd, uint64_t bytes) EG_MUST_USE;   /* the length */
 int io_rename(int from_dir, const char *from, int to_dir, const char *to) EG_MUST_USE;
+/* A second name for the same file; EXDEV, EMLINK, EPERM where that cannot be. */
+int io_link(int from_dir, const char *from, int to_dir, const char *to) EG_MUST_USE;
 int io_unlink(int dir_fd, const char *name) EG_MUST_USE;
 int io_make_dir(int dir_fd, const char *name) EG_MUST_USE;   /* mode 0700 */
+int io_remove_dir(int dir_fd, const char *name) EG_MUST_USE; /* an empty one */
 /* Open (flags as open(2), O_CLOEXEC is added, mode 0600). Returns the fd or -errno. */
 int io_open(int dir_fd, const char *name, int flags) EG_MUST_USE;
 

@@ -16,7 +16,7 @@ engram_SOURCES = contrib/client/main.c contrib/client/client.h \
 	contrib/client/memories.c contrib/client/recall.c contrib/client/spaces.c \
 	contrib/client/lines.h contrib/client/lines.c contrib/client/import.c \
 	contrib/client/export.c contrib/client/status.c contrib/client/wal_dump.c \
-	contrib/client/check.c contrib/client/recover.c
+	contrib/client/check.c contrib/client/recover.c contrib/client/backup.c
 engram_LDADD = $(WAL_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
 
 # ---- bench: vector kernels; built by `make bench`, not installed ----

@@ -123,6 +123,20 @@ struct checkpoint_page {
 	_Atomic uint32_t warm_segments;    /* files in warm/ */
 };
 
+/* Backups: the one that is being made, and how the last one ended. Texts are written
+ * before `answered`, and end with a NUL whatever happens. */
+enum backup_field { EG_BACKUP_NO_FIELD, EG_BACKUP_TO, EG_BACKUP_BASE };
+struct backup_page {
+	_Atomic uint64_t asked, answered;  /* demands so far; those up to here are answered by what follows */
+	_Atomic uint32_t running;
+	_Atomic uint32_t err;              /* enum err of the last attempt */
+	_Atomic uint32_t field;            /* enum backup_field that the message concerns */
+	_Atomic uint32_t files, linked;    /* of the last one made; taken over from its base */
+	_Atomic uint64_t lsn, bytes, copied_bytes, ns;
+	_Atomic int64_t created_us;        /* 0: none was made by this family */
+	char name[64], message[200];
+};
+
 struct wal_page {
 	_Atomic uint64_t epoch;            /* global epoch of reclamation, from 1 */
 	_Atomic uint64_t lsn, durable_lsn; /* last given; last on stable storage */
@@ -141,6 +155,7 @@ struct wal_page {
 	_Atomic uint64_t recovered_records;
 	_Atomic uint64_t recovery_ns;
 	struct checkpoint_page checkpoint;
+	struct backup_page backup;
 	_Atomic uint32_t drained[EG_DESKS_MAX]; /* incarnation whose lanes are empty for good */
 	_Atomic uint64_t access_read[EG_DESKS_MAX]; /* access events consumed */
 };

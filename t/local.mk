@@ -227,7 +227,11 @@ UNIT += t/unit/wal_errors
 t_unit_wal_errors_SOURCES = t/unit/wal_errors.c t/unit/wal_family.c t/unit/wal_family.h
 t_unit_wal_errors_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_errors_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
-TFILES += t/damage.t t/check.t t/mirror.t
+UNIT += t/unit/wal_backup
+t_unit_wal_backup_SOURCES = t/unit/wal_backup.c t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_backup_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_backup_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+TFILES += t/damage.t t/check.t t/mirror.t t/backup.t
 
 # Fault points: kills and failing calls.
 check_PROGRAMS += t/unit/wal_killsweep

@@ -44,7 +44,7 @@ is_deeply([sort keys %told], [sort keys %takes], 'the page has the same options 
 
 # ---- exit statuses ----
 my %number = (OK => 0, USAGE => 64, DATAERR => 65, NOINPUT => 66, UNAVAILABLE => 69, SOFTWARE => 70,
-	OSERR => 71, IOERR => 74, TEMPFAIL => 75, PROTOCOL => 76, NOPERM => 77);
+	OSERR => 71, CANTCREAT => 73, IOERR => 74, TEMPFAIL => 75, PROTOCOL => 76, NOPERM => 77);
 my %used;
 for my $path (files(qr{^contrib/client/.*\.c$})) {
 	$used{$number{$_} // "EX_$_"} = 1 for slurp($path) =~ /\bEX_([A-Z]+)\b/g;

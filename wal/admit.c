@@ -383,7 +383,7 @@ static bool answered_by_log(struct admit *a, struct entry *e, unsigned i, struct
 	return true;
 }
 
-/* Nothing to log: what it says goes to the second hand. */
+/* Nothing to log: what it says goes to the second or third hand. */
 static enum err admit_control(struct admit *a, const struct op *op, struct outcome *o)
 {
 	struct control c;
@@ -391,6 +391,8 @@ static enum err admit_control(struct admit *a, const struct op *op, struct outco
 	if (op->head.dim != 0 || op->head.n_terms != 0 || op->head.n_tags != 0 || op->head.id_bytes != 0
 	    || !control_read(op->payload, op->head.packed_bytes, &c))
 		return EG_E_REQUEST;
+	if (c.what == EG_CONTROL_BACKUP)
+		return backup_take(a->backup, &c, &o->version);
 	return install_take(a->install, &c, &o->version);
 }
 

@@ -10,6 +10,7 @@
 
 #include "common/config.h"
 #include "wal/appliers.h"
+#include "wal/backup.h"
 #include "wal/install.h"
 #include "wal/logged.h"
 #include "wal/overlay.h"
@@ -30,6 +31,7 @@ struct admit {
 	const struct config *config;
 	uint64_t segment_bytes;
 	struct install *install;       /* for control entries (wal/control.h) */
+	struct backup *backup;
 	bool full;                     /* no room for the log: PUTs are refused */
 	struct overlay overlay;
 	struct twins twins;

@@ -12,6 +12,7 @@
 #include "common/fault.h"
 #include "common/io.h"
 #include "wal/check.h"
+#include "wal/manifest.h"
 
 /* ---- the superblock ------------------------------------------------------------ */
 
@@ -95,7 +96,7 @@ static void check_spare(struct check *c, const struct datadir *d, const char *na
 static void check_stranger(struct check *c, const struct datadir *d, const char *name)
 {
 	static const char *const known[] = { "SUPERBLOCK", "LOCK", "wal", "warm", "spare", "tmp", "checkpoints",
-		"quarantine", "LOSS", "STALE", "AHEAD", NULL };
+		"quarantine", "LOSS", "STALE", "AHEAD", "backup", EG_BACKUP_MANIFEST, NULL };
 	struct stat st;
 	unsigned k = 0;
 
@@ -136,8 +137,30 @@ static void each_in(struct check *c, const struct datadir *d, const char *folder
 		closedir(dir);
 }
 
+/* A backup says itself what its files must be. */
+static void check_backup_manifest(struct check *c, const struct datadir *d)
+{
+	struct manifest m;
+	struct fault f;
+	enum err e = manifest_read(&m, d->fd, &f);
+	unsigned file;
+
+	if (e == EG_E_NOT_FOUND)
+		return;
+	file = check_add_file(c, CHECK_OTHER, EG_BACKUP_MANIFEST, 0);
+	if (e != EG_E_OK) {
+		check_say(c, file, CHECK_WRONG, 0, 0, 0, "%.120s", f.message);
+		return;
+	}
+	for (unsigned i = 0; i < m.n; i++)
+		if (manifest_verify(&m.files[i], d->fd, &f) != EG_E_OK)
+			check_say(c, file, CHECK_WRONG, 0, 0, 0, "%.120s", f.message);
+	manifest_free(&m);
+}
+
 void check_other_files(struct check *c, const struct datadir *d)
 {
+	check_backup_manifest(c, d);
 	if (d->spare_fd >= 0)
 		each_in(c, d, "spare", check_spare);
 	each_in(c, d, "wal", check_name_in_wal);

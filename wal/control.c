@@ -19,6 +19,6 @@ bool control_read(const void *packed, size_t bytes, struct control *c)
 	if (bytes != sizeof *c)
 		return false;
 	memcpy(c, packed, sizeof *c);
-	return c->what >= EG_CONTROL_ASK && c->what <= EG_CONTROL_FAILED && c->err < EG_E_COUNT
-	       && memchr(c->name, '\0', sizeof c->name) != NULL;
+	return c->what >= EG_CONTROL_ASK && c->what <= EG_CONTROL_BACKUP && c->err < EG_E_COUNT
+	       && memchr(c->name, '\0', sizeof c->name) != NULL && memchr(c->base, '\0', sizeof c->base) != NULL;
 }

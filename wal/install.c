@@ -78,25 +78,33 @@ static enum err check(const struct install *i, const struct checkpoint *c, struc
 	return verify_new(c, f);
 }
 
+enum err install_await_durable(struct install *i, uint64_t *lsn, struct fault *f)
+{
+	const struct wal_page *page = desk_wal(i->desks);
+	bool durable;
+
+	*lsn = atomic_load_explicit(&page->lsn, memory_order_acquire);
+	pthread_mutex_lock(&i->lock);
+	atomic_fetch_add(&i->waiting, 1);
+	while (!(durable = atomic_load(&page->durable_lsn) >= *lsn) && !i->stop && !i->log_failed)
+		pthread_cond_wait(&i->changed, &i->lock);
+	atomic_fetch_sub(&i->waiting, 1);
+	pthread_mutex_unlock(&i->lock);
+	return durable ? EG_E_OK
+	               : err_set(f, EG_E_READ_ONLY, NULL, NULL, "the log up to LSN %llu did not become durable",
+	                         (unsigned long long)*lsn);
+}
+
 /* What the dump has met must be in the log for good: the record of each row, and each deletion
  * for which there is no row, and which no LSN in the file tells of. All of it was given
  * its LSN before the dump ended, and so before now. */
 static enum err wait_durable(struct install *i, struct fault *f)
 {
-	const struct wal_page *page = desk_wal(i->desks);
-	uint64_t lsn = atomic_load_explicit(&page->lsn, memory_order_acquire);
-	bool durable;
+	uint64_t lsn;
+	enum err e = install_await_durable(i, &lsn, f);
 
-	pthread_mutex_lock(&i->lock);
-	atomic_store(&i->waiting, 1);
-	while (!(durable = atomic_load(&page->durable_lsn) >= lsn) && !i->stop && !i->log_failed)
-		pthread_cond_wait(&i->changed, &i->lock);
-	atomic_store(&i->waiting, 0);
-	pthread_mutex_unlock(&i->lock);
 	FAULT(INSTALL_DURABLE);
-	return durable ? EG_E_OK
-	               : err_set(f, EG_E_READ_ONLY, NULL, NULL, "the log up to LSN %llu did not become durable",
-	                         (unsigned long long)lsn);
+	return e;
 }
 
 static enum err move_in(const struct install *i, const struct checkpoint *c, struct fault *f)
@@ -208,11 +216,26 @@ static void in_force(struct install *i, const struct checkpoint *c)
 	FAULT(INSTALL_SHOWN);
 }
 
+/* May files go now? While a backup reads them they wait. */
+static bool begin_retire(struct install *i)
+{
+	bool now;
+
+	pthread_mutex_lock(&i->lock);
+	now = i->pins == 0;
+	i->retiring = now;
+	i->retire_later = !now;
+	pthread_mutex_unlock(&i->lock);
+	return now;
+}
+
 static void retire(struct install *i, const struct checkpoint *c, const struct checkpoint *previous)
 {
 	struct retired_files r;
 	struct fault f;
 
+	if (!begin_retire(i))
+		return;
 	if (retire_files(i->dir, c, previous, &r, &f) != EG_E_OK) {
 		LOG_ERROR("%s: no segment is given up", f.message);
 		metric_add(M_CHECKPOINTS_DAMAGED, 1);
@@ -222,10 +245,45 @@ static void retire(struct install *i, const struct checkpoint *c, const struct c
 	metric_add(M_SEGMENTS_REMOVED, r.removed);
 	metric_add(M_SEGMENTS_WARM, r.moved);
 	show_files(i, &r);
-	LOG_INFO("checkpoint %llu is in force: %llu rows up to LSN %llu, %llu bytes written, %.3f s; segments: %u removed,"
-	         " %u warm", (unsigned long long)c->header.id, (unsigned long long)c->header.rows,
-	         (unsigned long long)c->header.start_lsn, (unsigned long long)i->job.written,
-	         (double)(clock_mono_ns() - i->job.begun_ns) / 1e9, r.removed, r.moved);
+	if (r.removed + r.moved > 0)
+		LOG_INFO("checkpoint %llu: segments: %u removed, %u warm", (unsigned long long)c->header.id, r.removed, r.moved);
+	pthread_mutex_lock(&i->lock);
+	i->retiring = false;
+	pthread_cond_broadcast(&i->changed);
+	pthread_mutex_unlock(&i->lock);
+}
+
+/* What a checkpoint in force has left undone: a backup held the files, or the process died. */
+static void retire_rest(struct install *i)
+{
+	const struct superblock *s = &i->dir->super.now;
+	struct checkpoint c, previous;
+	struct fault f;
+
+	if (s->previous.id == 0 || checkpoint_open(&c, i->dir->checkpoints_fd, i->dir->uuid, &s->newest, &f) != EG_E_OK)
+		return;
+	if (checkpoint_open(&previous, i->dir->checkpoints_fd, i->dir->uuid, &s->previous, &f) == EG_E_OK) {
+		retire(i, &c, &previous);
+		checkpoint_close(&previous);
+	}
+	checkpoint_close(&c);
+}
+
+void install_pin(struct install *i)
+{
+	pthread_mutex_lock(&i->lock);
+	i->pins++;
+	while (i->retiring)
+		pthread_cond_wait(&i->changed, &i->lock);
+	pthread_mutex_unlock(&i->lock);
+}
+
+void install_unpin(struct install *i)
+{
+	pthread_mutex_lock(&i->lock);
+	i->pins--;
+	pthread_cond_broadcast(&i->changed);
+	pthread_mutex_unlock(&i->lock);
 }
 
 static enum err put_in_force(struct install *i, struct fault *f)
@@ -247,6 +305,10 @@ static enum err put_in_force(struct install *i, struct fault *f)
 		e = name_it(i, &c, has_previous ? &previous : NULL, f);
 	if (e == EG_E_OK) {
 		in_force(i, &c);
+		LOG_INFO("checkpoint %llu is in force: %llu rows up to LSN %llu, %llu bytes written, %.3f s",
+		         (unsigned long long)c.header.id, (unsigned long long)c.header.rows,
+		         (unsigned long long)c.header.start_lsn, (unsigned long long)i->job.written,
+		         (double)(clock_mono_ns() - i->job.begun_ns) / 1e9);
 		retire(i, &c, has_previous ? &previous : NULL);
 	}
 	if (has_previous)
@@ -267,11 +329,16 @@ static void *run(void *arg)
 		struct fault f;
 		enum err e;
 
-		while (!i->has_job && !i->stop)
+		while (!i->has_job && !i->stop && !(i->retire_later && i->pins == 0))
 			pthread_cond_wait(&i->changed, &i->lock);
-		if (!i->has_job)
+		if (!i->has_job && i->stop)
 			break;
 		pthread_mutex_unlock(&i->lock);
+		if (!i->has_job) {
+			retire_rest(i);
+			pthread_mutex_lock(&i->lock);
+			continue;
+		}
 		e = put_in_force(i, &f);
 		if (e != EG_E_OK)
 			LOG_ERROR("%s; the checkpoint before it stays in force", f.message);
@@ -299,6 +366,7 @@ enum err install_open(struct install *i, struct datadir *dir, struct desks *d, s
 	show_newest(i);
 	retire_count(dir, &r);
 	show_files(i, &r);
+	i->retire_later = dir->super.now.previous.id != 0 && retire_due(dir, dir->super.now.previous.start_lsn);
 	if (pthread_create(&i->thread, NULL, run, i) != 0)
 		return err_set(f, EG_E_INTERNAL, NULL, NULL, "no thread for checkpoints");
 	i->running = true;

@@ -29,6 +29,8 @@ struct install {
 	pthread_cond_t changed;
 	struct control job;
 	bool has_job, stop, log_failed, running;
+	bool retiring, retire_later;   /* files are going; are to go when nobody pins them */
+	unsigned pins;
 	_Atomic uint32_t waiting;      /* for durable_lsn */
 	/* For the log thread to read. */
 	_Atomic uint64_t redo_lsn;     /* start LSN of the checkpoint in force */
@@ -40,6 +42,14 @@ struct install {
 enum err install_open(struct install *i, struct datadir *dir, struct desks *d, struct store_writer *w,
                       struct fault *f) EG_MUST_USE;
 void install_close(struct install *i);     /* finishes what it is at */
+
+/* While pinned no file that a checkpoint in force needs, and no segment, is moved or removed;
+ * what was to go goes after the last unpin. Any other thread; waits for one that is going. */
+void install_pin(struct install *i);
+void install_unpin(struct install *i);
+/* Wait until all that has an LSN now is on stable storage: *lsn. EG_E_READ_ONLY when that
+ * cannot be any more. Any thread but the log thread. */
+enum err install_await_durable(struct install *i, uint64_t *lsn, struct fault *f) EG_MUST_USE;
 
 /* Log thread: a control entry. PLACE is EG_E_CONFLICT while one is being put in force. */
 enum err install_take(struct install *i, const struct control *c, uint64_t *demand);

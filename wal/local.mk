@@ -11,6 +11,8 @@ libwal_a_SOURCES = \
 	wal/cohort.h wal/cohort.c wal/lanes.h wal/lanes.c wal/appliers.h wal/appliers.c \
 	wal/admit.h wal/admit_parts.h wal/admit.c wal/admit_space.c \
 	wal/dump.h wal/dump.c wal/control.h wal/control.c wal/retire.h wal/retire.c wal/install.h wal/install.c \
+	wal/manifest.h wal/manifest.c wal/backup_copy.h wal/backup_copy.c wal/backup.h wal/backup.c \
+	wal/restore.h wal/restore.c \
 	wal/scan.h wal/scan.c wal/replay.h wal/replay.c \
 	wal/load.h wal/load_parts.h wal/load.c wal/load_rows.c wal/load_segments.c wal/load_lists.c \
 	wal/recover.h wal/recover.c wal/upkeep.h wal/upkeep.c \

@@ -391,6 +391,11 @@ static enum err mend_superblock(struct pair *p, bool *none, struct fault *f)
 		return EG_E_OK;
 	if (ok[0] && ok[1] && memcmp(s[0].now.uuid, s[1].now.uuid, sizeof s[0].now.uuid) != 0)
 		return err_set(f, EG_E_VALIDATION, NULL, NULL, "%s is the mirror of another data directory", p->d[1].path);
+	/* One was restored from a backup: LSNs of both tell different stories. */
+	if (ok[0] && ok[1] && s[0].now.timeline != s[1].now.timeline)
+		return err_set(f, EG_E_VALIDATION, NULL, NULL, "%s has timeline %u, its mirror %s has timeline %u: one was restored "
+		               "from a backup; take the other one away", p->d[0].path, s[0].now.timeline, p->d[1].path,
+		               s[1].now.timeline);
 	if (!ok[0] && !ok[1])
 		return err_set(f, EG_E_VALIDATION, NULL, NULL, "%s in %s, and the mirror has none that is whole",
 		               why[0].message, p->d[0].path);

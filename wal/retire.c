@@ -168,6 +168,20 @@ static uint64_t count_folder(const struct datadir *d, const char *name, unsigned
 	return bytes;
 }
 
+bool retire_due(const struct datadir *d, uint64_t limit)
+{
+	uint64_t *start = NULL;
+	unsigned n = 0;
+	struct fault f;
+	bool due = false;
+
+	if (datadir_segments(d, &start, &n, &f) == EG_E_OK)
+		for (unsigned i = 0; i + 1 < n && start[i + 1] - 1 <= limit; i++)
+			due |= datadir_segment_in_wal(d, start[i]);
+	free(start);
+	return due;
+}
+
 void retire_count(const struct datadir *d, struct retired_files *r)
 {
 	unsigned n;

@@ -27,6 +27,8 @@ struct retired_files {
  * checkpoint makes the first one needless. EG_E_VALIDATION: one is damaged, and nothing went. */
 enum err retire_files(const struct datadir *d, const struct checkpoint *newest, const struct checkpoint *previous,
                       struct retired_files *r, struct fault *f) EG_MUST_USE;
+/* Does a segment lie in wal/ that ends at or below `limit` (a retiring that was cut short)? */
+bool retire_due(const struct datadir *d, uint64_t limit);
 /* Only count what lies there. */
 void retire_count(const struct datadir *d, struct retired_files *r);
 

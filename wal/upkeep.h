@@ -7,6 +7,7 @@
 #include "shm/heritage.h"
 #include "wal/admit.h"
 #include "wal/append.h"
+#include "wal/backup.h"
 #include "wal/cohort.h"
 #include "wal/install.h"
 #include "wal/lanes.h"
@@ -24,6 +25,7 @@ struct writer {                        /* the whole wal process */
 	struct lanes lanes;
 	struct cohort cohort;
 	struct install install;
+	struct backup backup;
 	enum config_sync sync_mode;    /* fixed at start */
 	uint32_t generation;           /* of the configuration in force */
 	bool read_only;

@@ -372,6 +372,7 @@ static void shut_down(struct writer *w)
 		finish_round(w, r);
 	}
 	appliers_close(&w->appliers);
+	backup_close(&w->backup);
 	install_close(&w->install);
 	settle(w);
 	admit_close(&w->admit);
@@ -442,9 +443,13 @@ static enum err start(struct writer *w, const struct heritage *h, struct fault *
 	e = install_open(&w->install, &w->dir, w->desks, &w->store, f);
 	if (e != EG_E_OK)
 		return e;
+	e = backup_open(&w->backup, &w->dir, w->desks, &w->install, h->config->storage_backup_dir, f);
+	if (e != EG_E_OK)
+		return e;
 	admit_open(&w->admit, &w->store, &w->appliers, w->config, w->append.main.spares.bytes);
 	w->admit.logged = logged;
 	w->admit.install = &w->install;
+	w->admit.backup = &w->backup;
 	appliers_hold_acked(&w->appliers, logged.n > 0);
 	lanes_open(&w->lanes, h->desks);
 	publish_words(w);

@@ -35,7 +35,7 @@ libapi_a_SOURCES += \
 	workers/api/memories.h workers/api/memories.c \
 	workers/api/batch.h workers/api/batch.c \
 	workers/api/recall_api.h workers/api/recall_api.c \
-	workers/api/spaces.h workers/api/spaces.c workers/api/admin.c
+	workers/api/spaces.h workers/api/spaces.c workers/api/admin.c workers/api/backup_api.h workers/api/backup_api.c
 
 # 6 workers: what each process is.
 noinst_LIBRARIES += libworkers.a

@@ -107,6 +107,20 @@ static const json_t *setting(const json_t *about, const char *section, const cha
 	return value ? value : json_object_get(json_object_get(config, section), key);
 }
 
+/* The last backup, and what went wrong with a later one. */
+static void print_backup(const json_t *backup)
+{
+	const char *name = text_of(backup, "name", NULL), *error = text_of(backup, "error", NULL);
+	char lsn[32];
+
+	if (name)
+		printf("  %-12s%s of %s, up to LSN %s%s\n", "backup", name, text_of(backup, "created_at", "?"),
+		       print_count(number_of(backup, "lsn", 0), lsn),
+		       json_is_true(json_object_get(backup, "running")) ? "; another one is being made" : "");
+	if (error)
+		printf("  %-12sthe last backup was not made: %s\n", "warning", error);
+}
+
 static void print_machine(const json_t *about)
 {
 	const json_t *wal = json_object_get(about, "wal"), *mode = setting(about, "wal", "sync_mode");
@@ -122,6 +136,7 @@ static void print_machine(const json_t *about)
 	print_row("NUMA", json_object_get(about, "numa"));
 	print_row("vectors", json_object_get(about, "vector_kernel"));
 	print_row("embedder", json_object_get(about, "embedder"));
+	print_backup(json_object_get(about, "backup"));
 	print_row("data", setting(about, "server", "data_dir"));
 }
 

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/vec.h"
 #include "wal/mirror.h"
+#include "workers/api/backup_api.h"
 #include "workers/api/health.h"
 #include "workers/api/routes.h"
 
@@ -148,6 +149,8 @@ enum verdict system_introspect(struct request *r, struct worker_thread *t)
 		           atomic_load(&wal->lost_last));
 	buf_puts(b, "}");
 	add_checkpoint(b, wal, attached ? s->store.root : NULL);
+	buf_puts(b, ",\"backup\":");
+	backup_json(b, &wal->backup);
 	/* Every memory is in shared memory as long as nothing demotes one. */
 	buf_printf(b, ",\"counts\":{\"hot\":%lu,\"warm\":0,\"cold\":0,\"total\":%lu}", total, total);
 	buf_printf(b, ",\"testing\":{\"clock_offset_seconds\":%ld}}\n", clock_offset_seconds());

@@ -1,0 +1,160 @@
+/* Restoring from a backup, see the header. */
+#include "wal/restore.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fault.h"
+#include "common/io.h"
+#include "wal/backup_copy.h"
+#include "wal/check.h"
+
+/* Every byte of it, before anything is made. */
+static enum err verify(const char *path, int fd, const struct manifest *m, struct fault *f)
+{
+	struct check c = { 0 };
+	enum err e = EG_E_OK;
+
+	for (unsigned i = 0; i < m->n && e == EG_E_OK; i++)
+		e = manifest_verify(&m->files[i], fd, f);
+	if (e == EG_E_OK)
+		e = check_run(&c, path, f);
+	if (e == EG_E_OK && check_damaged(&c))
+		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "%s is damaged; engram check %s says where", path, path);
+	else if (e == EG_E_OK && c.last_lsn != m->lsn)
+		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "the log of %s ends with LSN %llu, MANIFEST says %llu", path,
+		            (unsigned long long)c.last_lsn, (unsigned long long)m->lsn);
+	check_free(&c);
+	return e;
+}
+
+/* The parent of the target, and the target's name in it. */
+static enum err open_parent(const char *to, int *fd, char name[256], struct fault *f)
+{
+	char path[4096];
+	size_t n = strlen(to);
+	const char *slash;
+
+	while (n > 1 && to[n - 1] == '/')
+		n--;
+	if (n == 0 || n >= sizeof path)
+		return err_set(f, EG_E_INPUT, NULL, NULL, "the target's path is empty or too long");
+	memcpy(path, to, n);
+	path[n] = 0;
+	slash = strrchr(path, '/');
+	snprintf(name, 256, "%.255s", slash != NULL ? slash + 1 : path);
+	if (slash == NULL)
+		snprintf(path, sizeof path, ".");
+	else
+		path[slash == path ? 1 : slash - path] = 0;
+	*fd = FAULT_FD(RESTORE_OPEN, io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
+	return *fd >= 0 ? EG_E_OK : err_set(f, EG_E_NOT_FOUND, NULL, NULL, "%s: %s", path, strerror(-*fd));
+}
+
+/* Not there, or a folder with nothing in it. */
+static enum err is_free(int parent_fd, const char *name, struct fault *f)
+{
+	int fd = FAULT_FD(RESTORE_OPEN, io_open(parent_fd, name, O_RDONLY | O_DIRECTORY));
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	unsigned n = 0;
+
+	if (fd == -ENOENT)
+		return EG_E_OK;
+	if (dir == NULL)
+		return err_set(f, EG_E_CONFLICT, NULL, NULL, "%s: %s", name, strerror(fd < 0 ? -fd : errno));
+	while ((entry = readdir(dir)) != NULL)
+		n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+	closedir(dir);
+	return n == 0 ? EG_E_OK : err_set(f, EG_E_CONFLICT, NULL, NULL, "%s is not empty: nothing is restored over it", name);
+}
+
+static enum err copy(struct backup_out *b, int from_fd, const struct manifest *m, struct fault *f)
+{
+	struct superblocks s;
+	enum err e = superblock_read(from_fd, &s, f);
+
+	for (unsigned i = 0; i < m->n && e == EG_E_OK; i++)
+		if (strcmp(m->files[i].name, "SUPERBLOCK") != 0)
+			e = backup_copy_file(b, from_fd, m->files[i].name, f);
+	for (unsigned i = 0; i < b->m.n && e == EG_E_OK; i++) {
+		const struct manifest_file *was = manifest_find(m, strrchr(b->m.files[i].name, '/') + 1);
+
+		if (was == NULL || was->crc != b->m.files[i].crc)
+			e = err_set(f, EG_E_VALIDATION, NULL, NULL, "%s changed while it was copied", b->m.files[i].name);
+	}
+	s.now.timeline++;
+	return e == EG_E_OK ? backup_put_superblock(b, &s.now, f) : e;
+}
+
+static enum err sync_all(const struct datadir *d, struct fault *f)
+{
+	const int fds[] = { d->wal_fd, d->warm_fd, d->spare_fd, d->tmp_fd, d->checkpoints_fd, d->fd };
+	int error = 0;
+
+	for (unsigned i = 0; i < sizeof fds / sizeof fds[0] && error == 0; i++)
+		error = FAULT_IO(RESTORE_DIR_SYNC, io_sync_dir(fds[i]));
+	return error == 0 ? EG_E_OK : err_set(f, EG_E_INTERNAL, NULL, NULL, "restore: %s", strerror(error));
+}
+
+static enum err into(int parent_fd, const char *name, int from_fd, const struct manifest *m, struct restored *r,
+                     struct fault *f)
+{
+	struct backup_out b = { .base_fd = -1 };
+	char part[300];
+	int error;
+	enum err e;
+
+	snprintf(part, sizeof part, "%s.restoring", name);
+	backup_remove_folder(parent_fd, part);
+	e = backup_make_folder(&b.to, parent_fd, part, f);
+	if (e == EG_E_OK)
+		e = copy(&b, from_fd, m, f);
+	if (e == EG_E_OK)
+		e = sync_all(&b.to, f);
+	FAULT(RESTORE_COPIED);
+	if (e == EG_E_OK) {
+		error = FAULT_IO(RESTORE_RENAME, io_rename(parent_fd, part, parent_fd, name));
+		if (error == 0)
+			error = FAULT_IO(RESTORE_DIR_SYNC, io_sync_dir(parent_fd));
+		if (error != 0)
+			e = err_set(f, EG_E_INTERNAL, NULL, NULL, "restore: %s: %s", name, strerror(error));
+	}
+	if (e != EG_E_OK && b.to.fd >= 0)
+		backup_remove_folder(parent_fd, part);
+	*r = (struct restored){ .lsn = m->lsn, .bytes = b.bytes, .files = b.m.n, .timeline = m->timeline + 1,
+		.created_us = m->created_us };
+	datadir_close(&b.to);
+	manifest_free(&b.m);
+	return e;
+}
+
+enum err restore_run(const char *backup, const char *to, struct restored *r, struct fault *f)
+{
+	struct manifest m = { 0 };
+	char name[256];
+	int from_fd = FAULT_FD(RESTORE_OPEN, io_open(AT_FDCWD, backup, O_RDONLY | O_DIRECTORY)), parent_fd = -1;
+	enum err e;
+
+	if (from_fd < 0)
+		return err_set(f, EG_E_NOT_FOUND, NULL, NULL, "%s: %s", backup, strerror(-from_fd));
+	e = manifest_read(&m, from_fd, f);
+	if (e == EG_E_OK)
+		e = open_parent(to, &parent_fd, name, f);
+	if (e == EG_E_OK)
+		e = is_free(parent_fd, name, f);
+	if (e == EG_E_OK)
+		e = verify(backup, from_fd, &m, f);
+	if (e == EG_E_OK)
+		e = into(parent_fd, name, from_fd, &m, r, f);
+	manifest_free(&m);
+	close(from_fd);
+	if (parent_fd >= 0)
+		close(parent_fd);
+	return e;
+}
