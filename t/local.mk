@@ -231,7 +231,13 @@ UNIT += t/unit/wal_backup
 t_unit_wal_backup_SOURCES = t/unit/wal_backup.c t/unit/wal_family.c t/unit/wal_family.h
 t_unit_wal_backup_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_backup_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
-TFILES += t/damage.t t/check.t t/mirror.t t/backup.t
+TFILES += t/damage.t t/check.t t/mirror.t t/backup.t t/diskfull.t
+
+# A small disk that is filled N times (20).
+diskfull: all-am check-tools
+	@n='$(N)'; export ENGRAM_ROUNDS="$${n:-20}"; list='t/diskfull.t'; $(RUN_TESTS)
+
+.PHONY: diskfull
 
 # Fault points: kills and failing calls.
 check_PROGRAMS += t/unit/wal_killsweep
