@@ -328,13 +328,17 @@ static void *run(void *arg)
 	for (;;) {
 		struct fault f;
 		enum err e;
+		bool rest;
 
 		while (!i->has_job && !i->stop && !(i->retire_later && i->pins == 0))
 			pthread_cond_wait(&i->changed, &i->lock);
 		if (!i->has_job && i->stop)
 			break;
+		rest = !i->has_job;
+		/* Once: what cannot be opened now waits for the next checkpoint. */
+		i->retire_later = i->retire_later && !rest;
 		pthread_mutex_unlock(&i->lock);
-		if (!i->has_job) {
+		if (rest) {
 			retire_rest(i);
 			pthread_mutex_lock(&i->lock);
 			continue;
