@@ -108,7 +108,7 @@ static enum err copy_all(const struct backup *b, struct backup_out *out, struct 
 	if (e == EG_E_OK)
 		e = datadir_segments(b->dir, &starts, &n, f);
 	for (unsigned i = 0; i < n && e == EG_E_OK; i++)
-		e = backup_copy_segment(out, b->dir, starts[i], out->m.lsn, f);
+		e = backup_copy_segment(out, b->dir, starts[i], out->m.lsn, i + 1 == n || starts[i + 1] > out->m.lsn, f);
 	free(starts);
 	return e == EG_E_OK ? backup_put_superblock(out, &s.now, f) : e;
 }

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,29 +174,34 @@ static bool take_over(struct backup_out *b, const struct manifest_file *row, con
 
 /* ---- segments -------------------------------------------------------------------------- */
 
-static enum err copy_groups(struct stream *to, struct segment_reader *s, uint64_t lsn, struct fault *f)
+static enum err copy_groups(struct stream *to, struct segment_reader *s, uint64_t lsn, bool is_last, struct fault *f)
 {
 	uint8_t head[EG_SEGMENT_DATA];
 	const struct group_header *g;
 	enum err why = EG_E_OK, e;
-	uint64_t end = EG_SEGMENT_DATA;
+	uint64_t end = EG_SEGMENT_DATA, last = s->header.start_lsn - 1;
 
 	if (FAULT_READ(BACKUP_READ, io_read_at(s->fd, head, sizeof head, 0)) != (ssize_t)sizeof head)
 		return failed(f, to->name, EIO);
 	e = stream_add(to, head, sizeof head, f);
-	while (e == EG_E_OK && (g = segment_next(s, &why, f)) != NULL) {
+	/* What follows the group of `lsn` may be in the midst of being written: it is not looked at. */
+	while (e == EG_E_OK && last < lsn && (g = segment_next(s, &why, f)) != NULL) {
 		if (g->first_lsn > lsn)
 			return e;
 		/* Groups follow each other without a hole. */
 		EG_ASSERT(segment_offset(s) == end);
 		end += g->bytes;
+		last = g->first_lsn + g->n_records - 1;
 		e = stream_add(to, g, g->bytes, f);
 	}
+	if (e == EG_E_OK && why == EG_E_OK && last < lsn && is_last)
+		return err_set(f, EG_E_VALIDATION, NULL, NULL, "backup: %s ends with LSN %" PRIu64 ", %" PRIu64 " was acknowledged",
+		               to->name, last, lsn);
 	return e == EG_E_OK ? why : e;
 }
 
 enum err backup_copy_segment(struct backup_out *b, const struct datadir *from, uint64_t start, uint64_t lsn,
-                             struct fault *f)
+                             bool is_last, struct fault *f)
 {
 	const struct manifest_file *row;
 	struct segment_reader s;
@@ -218,7 +224,7 @@ enum err backup_copy_segment(struct backup_out *b, const struct datadir *from, u
 	}
 	e = stream_open(&to, b, name, f);
 	if (e == EG_E_OK)
-		e = stream_end(&to, s.header.salt, copy_groups(&to, &s, lsn, f), f);
+		e = stream_end(&to, s.header.salt, copy_groups(&to, &s, lsn, is_last, f), f);
 	segment_close(&s);
 	FAULT(BACKUP_SEGMENT);
 	return e;
@@ -285,7 +291,9 @@ static enum err copy_checkpoint(struct backup_out *b, const struct datadir *from
 		if (manifest_find(&b->m, file) != NULL)
 			continue;
 		row = b->base_fd >= 0 ? manifest_find(&b->base, file) : NULL;
-		if (row == NULL || row->bytes != c.files[i].bytes || !take_over(b, row, name))
+		/* Numbers are given again on another timeline, and after a checkpoint whose naming was lost:
+		 * what the base has must be what is here. */
+		if (row == NULL || manifest_verify(row, from->fd, f) != EG_E_OK || !take_over(b, row, name))
 			e = backup_copy_file(b, from->fd, name, f);
 	}
 	checkpoint_close(&c);

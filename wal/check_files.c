@@ -155,6 +155,9 @@ static void check_backup_manifest(struct check *c, const struct datadir *d)
 	for (unsigned i = 0; i < m.n; i++)
 		if (manifest_verify(&m.files[i], d->fd, &f) != EG_E_OK)
 			check_say(c, file, CHECK_WRONG, 0, 0, 0, "%.120s", f.message);
+	if (c->last_lsn != m.lsn)
+		check_say(c, file, CHECK_WRONG, 0, 0, 0, "the log ends with LSN %llu, MANIFEST says %llu",
+		          (unsigned long long)c->last_lsn, (unsigned long long)m.lsn);
 	manifest_free(&m);
 }
 

@@ -140,7 +140,7 @@ static bool parse_line(struct manifest *m, const char *line)
 	}
 	if (sscanf(line, "file %63s %" SCNu64 " %8" SCNx32 " %" SCNu64 "%c", name, &bytes, &crc, &salt, &more) == 4) {
 		/* Names come from here into paths: none leaves its folder. */
-		if (strstr(name, "..") != NULL || name[0] == '/')
+		if (strstr(name, "..") != NULL || name[0] == '/' || (strcmp(name, "SUPERBLOCK") != 0 && strchr(name, '/') == NULL))
 			return false;
 		manifest_add(m, name, bytes, crc, salt);
 		return true;
