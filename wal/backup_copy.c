@@ -19,8 +19,6 @@
 
 enum { STEP = 1 << 20, SYNC_EACH = 32 << 20 };
 
-static const char *const folders[] = { "wal", "warm", "spare", "tmp", "checkpoints" };
-
 static enum err failed(struct fault *f, const char *what, int error)
 {
 	enum err e = error == ENOSPC || error == EDQUOT ? EG_E_NO_STORAGE : EG_E_INTERNAL;
@@ -32,25 +30,15 @@ static enum err failed(struct fault *f, const char *what, int error)
 
 enum err backup_make_folder(struct datadir *to, int folder_fd, const char *name, struct fault *f)
 {
-	int *const fds[] = { &to->wal_fd, &to->warm_fd, &to->spare_fd, &to->tmp_fd, &to->checkpoints_fd };
 	int error = FAULT_IO(BACKUP_MAKE_DIR, io_make_dir(folder_fd, name));
 
 	memset(to, 0, sizeof *to);
 	to->fd = to->wal_fd = to->warm_fd = to->spare_fd = to->tmp_fd = to->checkpoints_fd = -1;
+	snprintf(to->path, sizeof to->path, "%s", name);
 	if (error != 0)
 		return failed(f, name, error);
 	to->fd = FAULT_FD(BACKUP_OPEN_DIR, io_open(folder_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-	if (to->fd < 0)
-		return failed(f, name, -to->fd);
-	for (unsigned i = 0; i < sizeof folders / sizeof folders[0]; i++) {
-		error = FAULT_IO(BACKUP_MAKE_DIR, io_make_dir(to->fd, folders[i]));
-		if (error != 0)
-			return failed(f, folders[i], error);
-		*fds[i] = FAULT_FD(BACKUP_OPEN_DIR, io_open(to->fd, folders[i], O_RDONLY | O_DIRECTORY));
-		if (*fds[i] < 0)
-			return failed(f, folders[i], -*fds[i]);
-	}
-	return EG_E_OK;
+	return to->fd >= 0 ? datadir_folders(to, true, f) : failed(f, name, -to->fd);
 }
 
 /* What cannot be removed stays, and the next attempt meets it: no error is worth more. */
@@ -258,21 +246,6 @@ enum err backup_copy_file(struct backup_out *b, int from_fd, const char *name, s
 	return stream_end(&to, 0, e, f);
 }
 
-static enum err verify_extents(const struct checkpoint *c, struct fault *f)
-{
-	void *buf = aligned_alloc(64, EG_EXTENT_BYTES_MAX);
-	enum err e = EG_E_OK;
-
-	EG_ASSERT(buf != NULL);
-	for (uint32_t i = 0; i < c->n_refs && e == EG_E_OK; i++) {
-		const void *entries;
-
-		e = checkpoint_read(c, &c->refs[i], buf, &entries, f);
-	}
-	free(buf);
-	return e;
-}
-
 static enum err copy_checkpoint(struct backup_out *b, const struct datadir *from, const struct checkpoint_place *p,
                                 struct fault *f)
 {
@@ -281,7 +254,7 @@ static enum err copy_checkpoint(struct backup_out *b, const struct datadir *from
 
 	if (e != EG_E_OK)
 		return e;
-	e = verify_extents(&c, f);
+	e = checkpoint_verify(&c, false, f);
 	for (uint32_t i = 0; i < c.n_files && e == EG_E_OK; i++) {
 		const struct manifest_file *row;
 		char file[32], name[64];
@@ -333,11 +306,8 @@ enum err backup_put_superblock(struct backup_out *b, const struct superblock *s,
 
 enum err backup_seal(struct backup_out *b, struct fault *f)
 {
-	const int fds[] = { b->to.wal_fd, b->to.warm_fd, b->to.spare_fd, b->to.tmp_fd, b->to.checkpoints_fd, b->to.fd };
-	int error = 0;
+	int error = datadir_sync_folders(&b->to);
 
-	for (unsigned i = 0; i < sizeof fds / sizeof fds[0] && error == 0; i++)
-		error = FAULT_IO(BACKUP_DIR_SYNC, io_sync_dir(fds[i]));
 	if (error == 0)
 		error = manifest_write(&b->m, b->to.fd);
 	if (error == 0)

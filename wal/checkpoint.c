@@ -311,6 +311,22 @@ enum err checkpoint_read(const struct checkpoint *c, const struct extent_ref *re
 	return EG_E_OK;
 }
 
+enum err checkpoint_verify(const struct checkpoint *c, bool own, struct fault *f)
+{
+	void *buf = aligned_alloc(64, EG_EXTENT_BYTES_MAX);
+	enum err e = EG_E_OK;
+
+	EG_ASSERT(buf != NULL);
+	for (uint32_t i = 0; i < c->n_refs && e == EG_E_OK; i++) {
+		const void *entries;
+
+		if (!own || c->refs[i].file == c->header.id)
+			e = checkpoint_read(c, &c->refs[i], buf, &entries, f);
+	}
+	free(buf);
+	return e;
+}
+
 const struct extent_ref *checkpoint_ref(const struct checkpoint *c, uint32_t kind, uint64_t first)
 {
 	uint32_t low = 0, high = c->n_refs;

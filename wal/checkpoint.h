@@ -167,6 +167,8 @@ void checkpoint_close(struct checkpoint *c);
  * *entries within it. Any thread, at the same time as others. EG_E_VALIDATION: damaged. */
 enum err checkpoint_read(const struct checkpoint *c, const struct extent_ref *ref, void *buf,
                          const void **entries, struct fault *f) EG_MUST_USE;
+/* Read all its extents so; own: only those in its own file. */
+enum err checkpoint_verify(const struct checkpoint *c, bool own, struct fault *f) EG_MUST_USE;
 /* The ref that covers this number, or NULL. */
 const struct extent_ref *checkpoint_ref(const struct checkpoint *c, uint32_t kind, uint64_t first);
 

@@ -102,7 +102,7 @@ static const struct { const char *name; size_t fd; } folders[] = {
 	{ "tmp", offsetof(struct datadir, tmp_fd) }, { "checkpoints", offsetof(struct datadir, checkpoints_fd) },
 };
 
-static enum err open_folders(struct datadir *d, bool make, struct fault *f)
+enum err datadir_folders(struct datadir *d, bool make, struct fault *f)
 {
 	enum err e = EG_E_OK;
 
@@ -111,13 +111,22 @@ static enum err open_folders(struct datadir *d, bool make, struct fault *f)
 	return e;
 }
 
+int datadir_sync_folders(const struct datadir *d)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < sizeof folders / sizeof folders[0] && error == 0; i++)
+		error = FAULT_IO(DATADIR_SYNC, io_sync_dir(*(const int *)(const void *)((const uint8_t *)d + folders[i].fd)));
+	return error != 0 ? error : FAULT_IO(DATADIR_SYNC, io_sync_dir(d->fd));
+}
+
 enum err datadir_open(struct datadir *d, const char *path, uint32_t stores, struct fault *f)
 {
 	enum err e = begin(d, path, f);
 	int error;
 
 	if (e == EG_E_OK)
-		e = open_folders(d, true, f);
+		e = datadir_folders(d, true, f);
 	if (e == EG_E_OK)
 		e = sweep_tmp(d, f);
 	if (e != EG_E_OK)
@@ -139,7 +148,7 @@ enum err datadir_attach(struct datadir *d, const char *path, struct fault *f)
 	enum err e = begin(d, path, f);
 
 	if (e == EG_E_OK)
-		e = open_folders(d, false, f);
+		e = datadir_folders(d, false, f);
 	if (e == EG_E_OK)
 		e = superblock_read(d->fd, &d->super, f);
 	return end(d, e);

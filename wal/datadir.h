@@ -33,6 +33,10 @@ struct datadir {
 enum err datadir_open(struct datadir *d, const char *path, uint32_t stores, struct fault *f) EG_MUST_USE;
 /* Open what is there: nothing is made, swept or written. */
 enum err datadir_attach(struct datadir *d, const char *path, struct fault *f) EG_MUST_USE;
+/* Open the folders in d->fd; make: those that are missing are made. For who has made d->fd himself. */
+enum err datadir_folders(struct datadir *d, bool make, struct fault *f) EG_MUST_USE;
+/* Sync all folders, then the directory itself; 0 or an errno. */
+int datadir_sync_folders(const struct datadir *d);
 void datadir_close(struct datadir *d);
 
 /* Start LSNs of the segments in wal/ and warm/, sorted, each once; the caller frees the array. */

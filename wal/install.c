@@ -43,22 +43,6 @@ static void tell_end(const struct install *i, uint64_t nonce, uint64_t demands, 
 
 /* ---- one checkpoint ----------------------------------------------------------------- */
 
-static enum err verify_new(const struct checkpoint *c, struct fault *f)
-{
-	void *buf = aligned_alloc(64, EG_EXTENT_BYTES_MAX);
-	enum err e = EG_E_OK;
-
-	EG_ASSERT(buf != NULL);
-	for (uint32_t k = 0; k < c->n_refs && e == EG_E_OK; k++) {
-		const void *entries;
-
-		if (c->refs[k].file == c->header.id)
-			e = checkpoint_read(c, &c->refs[k], buf, &entries, f);
-	}
-	free(buf);
-	return e;
-}
-
 /* Another process wrote it: it is believed when it fits to what is known here. */
 static enum err check(const struct install *i, const struct checkpoint *c, struct fault *f)
 {
@@ -75,7 +59,7 @@ static enum err check(const struct install *i, const struct checkpoint *c, struc
 	if (c->header.id <= newest->id || c->header.start_lsn < newest->start_lsn || c->header.max_lsn > lsn)
 		return err_set(f, EG_E_VALIDATION, NULL, NULL,
 		               "checkpoint %s does not follow the one in force, or is ahead of the log", i->job.name);
-	return verify_new(c, f);
+	return checkpoint_verify(c, true, f);
 }
 
 enum err install_await_durable(struct install *i, uint64_t *lsn, struct fault *f)

@@ -297,22 +297,15 @@ static enum err mend_segments(struct pair *p, struct fault *f)
 
 static bool checkpoint_whole(const struct datadir *d, const char *name, const uint8_t uuid[16])
 {
-	uint8_t *buf = aligned_alloc(64, EG_EXTENT_BYTES_MAX);
 	struct checkpoint c;
 	struct fault f;
-	bool open = checkpoint_open_file(&c, d->checkpoints_fd, name, d->checkpoints_fd, uuid, &f) == EG_E_OK;
-	bool ok = open;
+	bool ok;
 
-	EG_ASSERT(buf != NULL);
+	if (checkpoint_open_file(&c, d->checkpoints_fd, name, d->checkpoints_fd, uuid, &f) != EG_E_OK)
+		return false;
 	/* Its own extents; those of other files are looked at there. */
-	for (uint32_t i = 0; ok && i < c.n_refs; i++) {
-		const void *entries;
-
-		ok = c.refs[i].file != c.header.id || checkpoint_read(&c, &c.refs[i], buf, &entries, &f) == EG_E_OK;
-	}
-	if (open)
-		checkpoint_close(&c);
-	free(buf);
+	ok = checkpoint_verify(&c, true, &f) == EG_E_OK;
+	checkpoint_close(&c);
 	return ok;
 }
 

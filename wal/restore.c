@@ -92,16 +92,6 @@ static enum err copy(struct backup_out *b, int from_fd, const struct manifest *m
 	return e == EG_E_OK ? backup_put_superblock(b, &s.now, f) : e;
 }
 
-static enum err sync_all(const struct datadir *d, struct fault *f)
-{
-	const int fds[] = { d->wal_fd, d->warm_fd, d->spare_fd, d->tmp_fd, d->checkpoints_fd, d->fd };
-	int error = 0;
-
-	for (unsigned i = 0; i < sizeof fds / sizeof fds[0] && error == 0; i++)
-		error = FAULT_IO(RESTORE_DIR_SYNC, io_sync_dir(fds[i]));
-	return error == 0 ? EG_E_OK : err_set(f, EG_E_INTERNAL, NULL, NULL, "restore: %s", strerror(error));
-}
-
 static enum err into(int parent_fd, const char *name, int from_fd, const struct manifest *m, struct restored *r,
                      struct fault *f)
 {
@@ -115,8 +105,8 @@ static enum err into(int parent_fd, const char *name, int from_fd, const struct 
 	e = backup_make_folder(&b.to, parent_fd, part, f);
 	if (e == EG_E_OK)
 		e = copy(&b, from_fd, m, f);
-	if (e == EG_E_OK)
-		e = sync_all(&b.to, f);
+	if (e == EG_E_OK && (error = datadir_sync_folders(&b.to)) != 0)
+		e = err_set(f, EG_E_INTERNAL, NULL, NULL, "restore: %s: %s", part, strerror(error));
 	FAULT(RESTORE_COPIED);
 	if (e == EG_E_OK) {
 		error = FAULT_IO(RESTORE_RENAME, io_rename(parent_fd, part, parent_fd, name));
