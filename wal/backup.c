@@ -33,7 +33,7 @@ static bool given_up(void *arg)
 
 static enum err failed(struct fault *f, const char *field, const char *path, int error)
 {
-	enum err e = error == ENOSPC || error == EDQUOT ? EG_E_NO_STORAGE : EG_E_VALIDATION;
+	enum err e = error == ENOSPC || error == EDQUOT ? EG_E_NO_STORAGE : field != NULL ? EG_E_VALIDATION : EG_E_INTERNAL;
 
 	return err_set(f, e, field, NULL, "backup: %s: %s", path, strerror(error));
 }
@@ -205,6 +205,9 @@ static void run_job(struct backup *b)
 	out.m.created_us = clock_real_us();
 	install_pin(b->install);
 	e = make(b, &out, &f);
+	/* Damage of the live files is not the request's fault. */
+	if (e == EG_E_VALIDATION && !*f.field)
+		e = EG_E_INTERNAL;
 	install_unpin(b->install);
 	ns = clock_mono_ns() - began;
 	say(b, &out, e, ns, &f);
@@ -273,7 +276,6 @@ void backup_close(struct backup *b)
 	atomic_store(&b->stop, true);
 	pthread_cond_broadcast(&b->changed);
 	pthread_mutex_unlock(&b->lock);
-	install_wake(b->install, false);
 	pthread_join(b->thread, NULL);
 	pthread_cond_destroy(&b->changed);
 	pthread_mutex_destroy(&b->lock);

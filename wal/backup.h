@@ -39,7 +39,8 @@ struct backup {
 /* folder: [storage] backup_dir; "" is the folder backup of the data directory. */
 enum err backup_open(struct backup *b, const struct datadir *dir, struct desks *d, struct install *i,
                      const char *folder, struct fault *f) EG_MUST_USE;
-void backup_close(struct backup *b);       /* gives up what it is at */
+/* Gives up what it is at. After the log thread has synced all, or said that it cannot. */
+void backup_close(struct backup *b);
 /* Log thread: a control entry BACKUP. Its number into *demand; EG_E_CONFLICT while one is made. */
 enum err backup_take(struct backup *b, const struct control *c, uint64_t *demand);
 
