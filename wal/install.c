@@ -354,7 +354,9 @@ enum err install_open(struct install *i, struct datadir *dir, struct desks *d, s
 	show_newest(i);
 	retire_count(dir, &r);
 	show_files(i, &r);
-	i->retire_later = dir->super.now.previous.id != 0 && retire_due(dir, dir->super.now.previous.start_lsn);
+	/* Not when one of the two could not be used: then all that is left may be wanted. */
+	i->retire_later = dir->super.now.previous.id != 0 && !atomic_load(&page_of(i)->fell_back)
+	                  && retire_due(dir, dir->super.now.previous.start_lsn);
 	if (pthread_create(&i->thread, NULL, run, i) != 0)
 		return err_set(f, EG_E_INTERNAL, NULL, NULL, "no thread for checkpoints");
 	i->running = true;
