@@ -1,5 +1,6 @@
 /* The numbers that make a layout: change one, and shared memory made by another
- * build is not re-attached (its layout hash differs) but built anew from the log.
+ * build is not re-attached (its layout hash differs) but built anew from a checkpoint and the
+ * log. Files do not depend on them (wal/README.md).
  */
 #ifndef SHM_LAYOUT_H
 #define SHM_LAYOUT_H

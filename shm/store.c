@@ -64,6 +64,13 @@ uint64_t store_layout_hash(void)
 	return hash64(facts, sizeof facts, EG_LAYOUT_VERSION + ((uint64_t)EG_LAYOUT_SALT << 32));
 }
 
+uint32_t store_layout(void)
+{
+	uint64_t hash = store_layout_hash();
+
+	return (uint32_t)(hash >> 32 ^ hash) | UINT32_C(1) << 31;
+}
+
 static enum err attach(struct store *s, enum store_region kind, unsigned class_, struct region *r,
                        struct fault *f)
 {

@@ -78,6 +78,10 @@ void store_detach(struct store *s);
  * the same names: who reads it has to attach anew. */
 bool store_in_force(const struct store *s);
 
+/* Which layout of shared memory this build has, for files that name slots and nodes: never 0,
+ * nor a small number. */
+uint32_t store_layout(void);
+
 /* Map the vector regions of a dimension class when it is first met (any thread).
  * false, logged, when that fails: then its vectors are not seen. */
 bool store_map_class(const struct store *s, unsigned class_);

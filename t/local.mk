@@ -298,10 +298,15 @@ killstep: all-am t/unit/wal_killstep
 
 # loading from a checkpoint
 UNIT += t/unit/wal_reload
-t_unit_wal_reload_SOURCES = t/unit/wal_reload.c t/unit/wal_family.c t/unit/wal_family.h \
-	t/unit/wal_load.c t/unit/wal_load.h
+t_unit_wal_reload_SOURCES = t/unit/wal_reload.c t/unit/wal_dumped.c t/unit/wal_dumped.h \
+	t/unit/wal_family.c t/unit/wal_family.h t/unit/wal_load.c t/unit/wal_load.h
 t_unit_wal_reload_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_reload_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/wal_relayout
+t_unit_wal_relayout_SOURCES = t/unit/wal_relayout.c t/unit/wal_dumped.c t/unit/wal_dumped.h \
+	t/unit/wal_family.c t/unit/wal_family.h t/unit/wal_load.c t/unit/wal_load.h
+t_unit_wal_relayout_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_relayout_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 # Mutants of the protocol, each of which a program must notice (M= those that match).
 TFILES += t/mutants.t
 EXTRA_DIST += t/mutants.def t/lib/Mutants.pm t/mutants_caught.t

@@ -110,6 +110,62 @@ sub results {
 	ok(!-e $s->dir . '/pid', 'no pid file is left');
 }
 
+# ---- another layout, when the log alone would not do ----
+{
+	my $other = "$top/t/engram_other";
+	my $s = Engram->new(settings => { 'wal.segment_size_mb' => 1, 'wal.checkpoint_replay_seconds' => 3600 });
+	my $bin = $s->dir . '/engram-server';
+	install($bin, Engram::binary());
+	$s->{bin} = $bin;
+	$s->{settings}{'logging.level'} = 'info';
+	$s->launch;
+	$s->await_ready;
+	my $fill = sub {
+		my ($space, $from, $n, $more) = @_;
+		my @memories = map { { id => "m$_", content => "number $_ of $space" . ' and more' x $more } } $from .. $from + $n - 1;
+		$s->post("$base/batch", { memories => \@memories }, { 'X-Memory-Space' => $space })->{json}{stored} // 0;
+	};
+	my $checkpoint = sub { $s->post('/api/v1/admin/checkpoint')->{status} };
+	# All that is said of each memory (but when it was looked at), and what a search finds.
+	my $content = sub {
+		my %all = map { my $r = $s->get("$base/m$_", { 'X-Memory-Space' => 'keep' }); $_ => "$r->{status} " . $r->{content} =~ s/"last_access":[^,]*,//r } 1 .. 300;
+		my $found = $s->post("$base/recall", { query => 'number 77 of keep', max_results => 5 }, { 'X-Memory-Space' => 'keep' })->{json};
+		$all{found} = join ' ', map { $_->{id} // $_->{memory}{id} // '?' } @{$found->{vivid} // $found->{results} // []};
+		$all{total} = $s->get('/api/v1/system/introspect')->{json}{counts}{total};
+		return \%all;
+	};
+	is($fill->(gone => 1000 * $_, 1000, 60), 1000, "batch $_") for 1 .. 3;
+	is($s->delete('/api/v1/spaces/gone')->{status}, 200, '... which goes');
+	is($fill->(keep => 1, 300, 1), 300, 'what stays');
+	is($s->delete("$base/m$_", { 'X-Memory-Space' => 'keep' })->{status} =~ /^20/ ? 1 : 0, 1, "m$_ is deleted") for 5, 250;
+	is($checkpoint->(), 200, 'a checkpoint') for 1 .. 2;
+	wait_until { !-e $s->data_dir . '/wal/0000000000000001.log' } 'the oldest segment is gone';
+	is($fill->(keep => 400, 20, 1), 20, 'and a tail behind the checkpoint');
+	my $before = $content->();
+	for my $to ($other, Engram::binary(), $other) {
+		install($bin, $to);
+		is($s->upgrade, '', 'USR2 to another layout');
+		is_deeply($content->(), $before, '... holds the same');
+	}
+	my $placed = () = $s->log_text =~ /is of another layout of shared memory: each memory got a new place/g;
+	cmp_ok($placed, '>=', 2, 'loaded from the checkpoint of the other build');
+	is($fill->(keep => 500, 50, 1), 50, 'it takes stores');
+	is($s->delete("$base/m7", { 'X-Memory-Space' => 'keep' })->{status} =~ /^20/ ? 1 : 0, 1, '... and deletions');
+	$before = $content->();
+	is($checkpoint->(), 200, '... and a checkpoint of its own');
+	is(join("\n", $s->end('QUIT')), '', 'QUIT');
+	for my $to (Engram::binary(), Engram::binary(), $other) {
+		install($bin, $to);
+		$s->launch;
+		is($s->await_ready, 1, 'a cold start');
+		is_deeply($content->(), $before, '... holds the same');
+		is(join("\n", $s->end('QUIT')), '', 'QUIT');
+	}
+	$s->launch;
+	$s->await_ready;
+	$s->stop_ok;
+}
+
 # ---- what does not start ----
 {
 	my $s = Engram->new;

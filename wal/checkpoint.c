@@ -56,9 +56,12 @@ static enum err read_header(struct checkpoint *c, int fd, const char *name, cons
 	if (FAULT_READ(CHECKPOINT_READ_HEADER, io_read_at(fd, h, sizeof *h, 0)) != (ssize_t)sizeof *h
 	    || h->magic != EG_CHECKPOINT_MAGIC || h->crc != crc32c(0, h, offsetof(struct checkpoint_header, crc)))
 		return damaged(f, name, "the header is damaged");
-	if (h->format != EG_CHECKPOINT_FORMAT)
-		return err_set(f, EG_E_VALIDATION, NULL, NULL, "checkpoint %s has format %u, this build reads %u", name,
-		               h->format, EG_CHECKPOINT_FORMAT);
+	if (h->format > EG_CHECKPOINT_FORMAT)
+		return err_set(f, EG_E_LATER, NULL, NULL,
+		               "checkpoint %s has format %u, this build reads up to %u: it was written by a newer one",
+		               name, h->format, EG_CHECKPOINT_FORMAT);
+	if (h->format == 0)
+		return damaged(f, name, "there is no format 0");
 	if (memcmp(h->uuid, uuid, sizeof h->uuid) != 0)
 		return damaged(f, name, "it belongs to another data directory");
 	if (h->max_lsn < h->start_lsn || h->id == 0)

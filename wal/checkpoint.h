@@ -29,6 +29,11 @@
  *      checkpoint keeps every extent without a mark as it is. When a row was dropped or
  *      got another node, checkpoint_id stays 0, and the next one is written in full.
  *   7. Counts of accesses are of the time of the dump, and do not make an extent change.
+ *   8. Slot, generation, class and node are hints: a build with this very layout puts each
+ *      memory where it was; any other one reserves slots and nodes anew. All else in rows
+ *      and spaces means what the format says, whatever shared memory looks like: who
+ *      changes the meaning of a word there converts it in dump.c and in the loader, or
+ *      raises the format and reads the older one, too.
  *
  * Written by the consolidation process (dump.h), put in force by the wal process
  * (install.h). Read by the loader, the offline checker and backups.
@@ -44,7 +49,7 @@
 #include "wal/superblock.h"
 
 #define EG_CHECKPOINT_MAGIC UINT64_C(0x31504b434d415247)   /* "GRAMCKP1" */
-#define EG_CHECKPOINT_FORMAT 1u
+#define EG_CHECKPOINT_FORMAT 2u       /* written; read are 1 .. this (wal/README.md, Formats and downgrades) */
 #define EG_CHECKPOINT_DATA 4096u       /* offset of the first extent */
 #define EG_EXTENT_MAGIC 0x58454745u    /* "EGEX" */
 #define EG_MANIFEST_MAGIC 0x414d4745u  /* "EGMA" */
@@ -68,7 +73,7 @@ struct checkpoint_header {
 	uint64_t rows, spaces;         /* entries in all extents of the manifest */
 	uint64_t bytes;                /* of this file */
 	uint32_t stores;               /* of the data directory */
-	uint32_t layout;               /* EG_LAYOUT_VERSION: another one gives slots and nodes new numbers */
+	uint32_t layout;               /* store_layout() of who wrote it; in format 1 a number that no build has */
 	uint8_t pad[EG_CHECKPOINT_DATA - 108];
 	uint32_t crc;                  /* CRC-32C of all before */
 };
@@ -154,7 +159,8 @@ struct checkpoint {                    /* open: its manifest is read and verifie
 
 /* Open the checkpoint at that place (of the folder checkpoints/): header, footer, manifest,
  * every file that it names are there, each ref lies within its file, and kinds and
- * numbers make sense. EG_E_VALIDATION with the reason when not: use another place. */
+ * numbers make sense. EG_E_VALIDATION with the reason when not: use another place.
+ * EG_E_LATER: a newer build wrote it; nobody may go on as if it were not there. */
 enum err checkpoint_open(struct checkpoint *c, int folder_fd, const uint8_t uuid[16],
                          const struct checkpoint_place *place, struct fault *f) EG_MUST_USE;
 /* The same for a single file by its name, without a superblock (tmp/, offline). */
@@ -185,8 +191,8 @@ struct checkpoint_writer {
 	uint64_t written;              /* bytes */
 };
 
-/* Begin a file (in tmp/). head: uuid, timeline, id, base_id, start_lsn, created_us, stores;
- * the rest is filled in. */
+/* Begin a file (in tmp/). head: uuid, timeline, id, base_id, start_lsn, created_us, stores,
+ * layout (0: this build's); the rest is filled in. */
 enum err checkpoint_begin(struct checkpoint_writer *w, int tmp_fd, const char *name,
                           const struct checkpoint_header *head, struct fault *f) EG_MUST_USE;
 /* Room for the entries of the next extent: fill it, then checkpoint_add. */

@@ -11,7 +11,7 @@
 #include "common/crc32c.h"
 #include "common/fault.h"
 #include "common/io.h"
-#include "shm/layout.h"
+#include "shm/store.h"
 
 static enum err failed(struct fault *f, const char *what, int error)
 {
@@ -27,7 +27,8 @@ enum err checkpoint_begin(struct checkpoint_writer *w, int tmp_fd, const char *n
 	w->header = *head;
 	w->header.magic = EG_CHECKPOINT_MAGIC;
 	w->header.format = EG_CHECKPOINT_FORMAT;
-	w->header.layout = EG_LAYOUT_VERSION;
+	if (head->layout == 0)
+		w->header.layout = store_layout();
 	w->header.max_lsn = head->start_lsn;
 	w->header.rows = w->header.spaces = 0;
 	w->offset = EG_CHECKPOINT_DATA;

@@ -196,6 +196,11 @@ static void find_base(struct dump *d)
 		LOG_WARN("%s; the next checkpoint is written in full", f.message);
 		return;
 	}
+	/* A file speaks one format, whichever of its extents lie elsewhere. */
+	if (d->base.header.format != EG_CHECKPOINT_FORMAT || d->base.header.layout != store_layout()) {
+		checkpoint_close(&d->base);
+		return;
+	}
 	d->has_base = true;
 	d->since = d->base.header.start_lsn;
 	d->rewrite_file = file_to_rewrite(&d->base);

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "shm/store.h"
 #include "wal/load_parts.h"
 
 void load_fail(struct load *l, const struct fault *f)
@@ -31,14 +32,14 @@ static void *run(void *arg)
 }
 
 /* fn in several threads, this one among them. A thread that cannot be had is no harm. */
-static enum err in_threads(struct load *l, void (*fn)(struct load *), struct fault *f)
+static enum err in_threads(struct load *l, void (*fn)(struct load *), unsigned most, struct fault *f)
 {
 	struct load_job job = { l, fn };
 	pthread_t threads[EG_LOAD_THREADS];
 	unsigned n = 0;
 
 	atomic_store(&l->next, 0);
-	while (n + 1 < l->threads && pthread_create(&threads[n], NULL, run, &job) == 0)
+	while (n + 1 < most && pthread_create(&threads[n], NULL, run, &job) == 0)
 		n++;
 	fn(l);
 	for (unsigned i = 0; i < n; i++)
@@ -67,22 +68,23 @@ static enum err load(struct load *l, struct fault *f)
 	phase_ended(l, EG_LOAD_ROWS, &since);
 	if (e == EG_E_OK)
 		e = load_plan_spans(l, f);
-	if (e == EG_E_OK)
+	if (e == EG_E_OK && !l->anew)
 		e = load_frame(l, f);
 	phase_ended(l, EG_LOAD_FRAME, &since);
 	if (e == EG_E_OK)
-		e = in_threads(l, load_segments, f);
+		e = in_threads(l, load_segments, l->anew ? 1 : l->threads, f);
 	phase_ended(l, EG_LOAD_RECORDS, &since);
 	FAULT(LOAD_SEGMENTS);
 	if (e == EG_E_OK)
 		e = load_prepare_ids(l, f);
 	if (e == EG_E_OK)
-		e = in_threads(l, load_ids, f);
+		e = in_threads(l, load_ids, l->threads, f);
 	phase_ended(l, EG_LOAD_IDS, &since);
 	FAULT(LOAD_IDS);
 	if (e != EG_E_OK)
 		return e;
-	load_lists(l);
+	if (!l->anew)                      /* else they are what reserving made of them */
+		load_lists(l);
 	phase_ended(l, EG_LOAD_LISTS, &since);
 	/* What is above start_lsn and here already is guarded by its content LSN. */
 	for (unsigned s = 0; s <= EG_SHARDS; s++)
@@ -116,11 +118,8 @@ enum err load_checkpoint(struct store_writer *w, const struct datadir *d, const 
 	if (e != EG_E_OK)
 		return e;
 	pthread_mutex_init(&l.lock, NULL);
-	if (l.c.header.layout == EG_LAYOUT_VERSION)
-		e = load(&l, f);
-	else                               /* its numbers of slots and nodes mean nothing here */
-		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "checkpoint %llu: of layout %u, this build has %u",
-		            (unsigned long long)place->id, l.c.header.layout, EG_LAYOUT_VERSION);
+	l.anew = r->anew = l.c.header.layout != store_layout();
+	e = load(&l, f);
 	r->rot = atomic_load(&l.rot);
 	r->memories = atomic_load(&store_root(w)->counts.memories);
 	r->bytes = atomic_load(&l.bytes);

@@ -3,7 +3,8 @@
  * The checkpoint holds no text and no vector, only which memories live, in which
  * slots and nodes, and the LSN of the record of each. So loading is a join: rows in
  * order of LSN against the log's segments, a thread a segment, each read once
- * in large windows. Numbers of slots and nodes are kept; the heap, id tables,
+ * in large windows. Numbers of slots and nodes are kept (of
+ * a checkpoint of another layout: made anew); the heap, id tables,
  * lists of chunks and counts are made anew. Afterwards the caller replays the log from
  * start_lsn + 1; a record that a row has brought already changes nothing.
  *
@@ -24,6 +25,7 @@ struct load_report {
 	uint64_t memories;             /* live now */
 	uint64_t dropped;              /* rows of deleted spaces, and of ids with a newer row */
 	uint64_t parted;               /* rows that got another node than theirs */
+	bool anew;                     /* all got other slots and nodes: it was of another layout */
 	uint64_t bytes;                /* read: of checkpoint files and segments */
 	bool rot;                      /* EG_E_VALIDATION because of the log, not of the checkpoint */
 };

@@ -80,12 +80,16 @@ static void drop(struct load *l, uint32_t slot, const struct body *b, struct loa
 	uint64_t offset = atomic_load(&slot_for_write(l->w, slot)->body);
 
 	load_count(l, sums, &b->record, -1);
-	l->live[slot] = 0;
-	if (b->class_ != EG_NONE) {
+	if (b->class_ != EG_NONE)
 		node_unpublish(l->w, b->class_, b->node);
-		l->taken[b->class_][b->node] = 0;
-	}
 	pthread_mutex_lock(&l->lock);
+	if (l->anew) {
+		load_unplace(l, b, slot);
+	} else {
+		l->live[slot] = 0;
+		if (b->class_ != EG_NONE)
+			l->taken[b->class_][b->node] = 0;
+	}
 	heap_free(&l->w->heap, offset, b->bytes);
 	l->report->dropped++;
 	pthread_mutex_unlock(&l->lock);

@@ -21,6 +21,7 @@ struct load {
 	struct store_writer *w;
 	const struct datadir *d;
 	struct checkpoint c;
+	bool anew;                     /* of another layout: slots and nodes are reserved anew */
 	struct load_report *report;
 	struct checkpoint_row *rows;
 	struct loaded *loaded;
@@ -42,6 +43,9 @@ struct load {
 	struct fault fault;
 };
 
+struct record;
+struct body;
+
 /* load_rows.c: what the checkpoint says. */
 enum err load_spaces(struct load *l, struct fault *f) EG_MUST_USE;
 enum err load_rows(struct load *l, struct fault *f) EG_MUST_USE;
@@ -51,6 +55,10 @@ enum err load_frame(struct load *l, struct fault *f) EG_MUST_USE;
 /* load_segments.c: what the log says. */
 enum err load_plan_spans(struct load *l, struct fault *f) EG_MUST_USE;
 void load_segments(struct load *l);    /* one thread of several */
+
+/* load_anew.c: a slot and a node for the row of a checkpoint of another layout, and back. */
+enum err load_place(struct load *l, struct checkpoint_row *row, const struct record *r, struct fault *f) EG_MUST_USE;
+void load_unplace(struct load *l, const struct body *b, uint32_t slot);
 
 /* load_lists.c: what follows from both. */
 enum err load_prepare_ids(struct load *l, struct fault *f) EG_MUST_USE;
@@ -62,7 +70,6 @@ void load_fail(struct load *l, const struct fault *f);
 
 /* Sums of one space after the other, so that threads do not fight for a word. */
 struct load_sums { uint32_t space; uint64_t memories, terms, raw_bytes, with_vector, derived_bytes; };
-struct record;
 void load_count(struct load *l, struct load_sums *s, const struct record *r, int64_t sign);
 void load_count_end(struct load *l, struct load_sums *s);
 

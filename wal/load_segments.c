@@ -58,7 +58,11 @@ static bool fits(struct load *l, const struct checkpoint_row *row, const struct 
 {
 	unsigned class_ = r->dim > 0 && r->dim <= EG_DIM_MAX ? node_class(r->dim) : EG_NONE;
 
-	return r->type == EG_RECORD_PUT && r->shard < EG_SHARDS && r->key % EG_SHARDS == r->shard && class_ == row->class_
+	if (r->type != EG_RECORD_PUT || r->shard >= EG_SHARDS || r->key % EG_SHARDS != r->shard || r->dim > EG_DIM_MAX)
+		return false;
+	if (l->anew)
+		return (class_ == EG_NONE) == (row->class_ == EG_NONE);
+	return class_ == row->class_
 	       && take_chunk(&slot_chunk_for_write(l->w, row->slot / EG_CHUNK)->space, r->space)
 	       && (class_ == EG_NONE
 	           || take_chunk(&node_chunk_for_write(l->w, class_, row->node / EG_CHUNK)->space, r->space));
@@ -67,18 +71,22 @@ static bool fits(struct load *l, const struct checkpoint_row *row, const struct 
 static enum err load_record(struct load *l, uint32_t number, const struct record *r, struct load_sums *sums,
                             struct fault *f)
 {
-	const struct checkpoint_row *row = &l->rows[number];
+	struct checkpoint_row *row = &l->rows[number];
 	const struct space *sp = space_get(&l->w->store, r->space);
-	struct plan plan = { .record = r, .slot = row->slot, .generation = row->generation,
-		.class_ = row->class_, .node = row->node };
-	enum err e;
+	struct plan plan;
+	enum err e = EG_E_OK;
 
 	if (sp != NULL && atomic_load(&sp->state) != EG_SPACE_LIVE)
 		return EG_E_OK;            /* deleted while the rows were written */
 	if (sp == NULL || !fits(l, row, r))
 		return err_set(f, EG_E_VALIDATION, NULL, NULL, "checkpoint %llu: the row of slot %u is not that of LSN %llu",
 		               (unsigned long long)l->c.header.id, row->slot, (unsigned long long)r->lsn);
-	plan.body_bytes = apply_body_bytes(r);
+	if (l->anew)
+		e = load_place(l, row, r, f);
+	if (e != EG_E_OK)
+		return e;
+	plan = (struct plan){ .record = r, .slot = row->slot, .generation = row->generation, .class_ = row->class_,
+		.node = row->node, .body_bytes = apply_body_bytes(r) };
 	pthread_mutex_lock(&l->lock);
 	e = heap_alloc(&l->w->heap, plan.body_bytes, &plan.body, f);
 	pthread_mutex_unlock(&l->lock);
@@ -87,7 +95,8 @@ static enum err load_record(struct load *l, uint32_t number, const struct record
 	apply_loaded(l->w, &plan, &(struct slot_words){ row->truth, row->memory, row->last_access_ms, row->accesses,
 		row->tier });
 	l->loaded[number] = (struct loaded){ plan.body, r->key, r->space, r->shard, true };
-	l->live[row->slot] = 1;
+	if (!l->anew)
+		l->live[row->slot] = 1;
 	load_count(l, sums, r, 1);
 	return EG_E_OK;
 }

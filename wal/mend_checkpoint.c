@@ -51,6 +51,21 @@ static enum err read_all(struct mending *w, const struct checkpoint *c, struct c
 	return e;
 }
 
+/* What a newer build wrote is no damage, and nothing for this one to mend. */
+static enum err refuse_newer(struct mending *w, const struct superblocks *s, struct fault *f)
+{
+	for (unsigned i = 0; i < s->n_places; i++) {
+		struct checkpoint c;
+		enum err e = checkpoint_open(&c, w->d->checkpoints_fd, s->now.uuid, &s->places[i], f);
+
+		if (e == EG_E_LATER)
+			return e;
+		if (e == EG_E_OK)
+			checkpoint_close(&c);
+	}
+	return EG_E_OK;
+}
+
 /* The newest checkpoint that can be read whole. */
 static bool usable(struct mending *w, const struct superblocks *s, struct checkpoint *c, struct content *t)
 {
@@ -151,6 +166,9 @@ enum err mend_checkpoints(struct mending *w, struct fault *f)
 	e = superblock_read(w->d->fd, &s, f);
 	if (e != EG_E_OK)
 		return w->accept ? e : EG_E_OK;    /* it would be made by now */
+	e = refuse_newer(w, &s, f);
+	if (e != EG_E_OK)
+		return e;
 	whole = usable(w, &s, &c, &t);
 	if (w->accept && whole)
 		e = put_whole(w, &c, &t, s.places[0].id + 1, &place, f);

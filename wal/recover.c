@@ -83,7 +83,7 @@ static bool adopt(struct store_writer *w, const struct heritage *h, const struct
 
 	if (store_adopt(w, h->desks, h->shm_prefix, d->uuid, h->config->storage_use_huge_pages, &f) != EG_E_OK) {
 		if (strcmp(f.field, "layout") == 0)
-			LOG_WARN("%s: the store is built anew from the log", f.message);
+			LOG_WARN("%s: the store is built anew", f.message);
 		return false;
 	}
 	wait_for_old_readers(w);
@@ -118,12 +118,15 @@ static enum err create(struct store_writer *w, const struct heritage *h, const s
 /* The next checkpoint may share extents with this one, when every row stands as it is there. */
 static void note_loaded(struct store_writer *w, const struct checkpoint_place *place, const struct load_report *r)
 {
-	if (r->dropped == 0 && r->parted == 0)
+	if (r->dropped == 0 && r->parted == 0 && !r->anew)
 		atomic_store(&store_root(w)->checkpoint_id, place->id);
 }
 
 static void tell_loaded(const struct checkpoint_place *place, const struct load_report *r, int64_t began)
 {
+	if (r->anew)
+		LOG_INFO("checkpoint %llu is of another layout of shared memory: each memory got a new place",
+		         (unsigned long long)place->id);
 	LOG_INFO("checkpoint %llu: %llu memories loaded in %.3f s, up to LSN %llu (rows %.3f s, room %.3f s, records %.3f s,"
 	         " ids %.3f s, lists %.3f s)", (unsigned long long)place->id, (unsigned long long)r->memories,
 	         (double)(clock_mono_ns() - began) / 1e9, (unsigned long long)place->start_lsn,

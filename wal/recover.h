@@ -22,8 +22,8 @@
 
 struct recovered { bool adopted; uint64_t records, ns; };
 
-/* Open data_dir, the store and the log. EG_E_VALIDATION: the log is damaged (exit
- * 65); anything else: not now (exit 75). */
+/* Open data_dir, the store and the log. EG_E_VALIDATION: the log is damaged,
+ * EG_E_LATER: a newer build wrote a checkpoint that is needed (both exit 65); anything else: not now (exit 75). */
 enum err recover(struct datadir *d, struct store_writer *w, struct append *a, struct logged *logged,
                  const struct heritage *h, struct recovered *r, struct fault *f) EG_MUST_USE;
 

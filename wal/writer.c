@@ -468,7 +468,7 @@ int wal_main(const struct heritage *h)
 	e = start(&w, h, &f);
 	if (e != EG_E_OK) {
 		LOG_ERROR("%s", f.message);
-		return e == EG_E_VALIDATION ? EX_DATAERR : EX_TEMPFAIL;
+		return e == EG_E_VALIDATION || e == EG_E_LATER ? EX_DATAERR : EX_TEMPFAIL;
 	}
 	atomic_store(&desk_wal(h->desks)->state, EG_WAL_RUNNING);
 	atomic_store(&desk_header(h->desks, EG_DESK_WAL)->config_generation, w.generation);

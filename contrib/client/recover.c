@@ -95,7 +95,7 @@ int client_recover(struct client *c)
 	e = mend_run(&m, c->operand[0], accept, &f);
 	close(lock_fd);
 	status = e == EG_E_OK ? report(c, &m, accept)
-	                      : client_fail(e == EG_E_VALIDATION ? EX_DATAERR : EX_IOERR, "%s", f.message);
+	                      : client_fail(e == EG_E_VALIDATION || e == EG_E_LATER ? EX_DATAERR : EX_IOERR, "%s", f.message);
 	mend_free(&m);
 	return status;
 }
