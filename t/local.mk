@@ -302,6 +302,11 @@ t_unit_wal_reload_SOURCES = t/unit/wal_reload.c t/unit/wal_dumped.c t/unit/wal_d
 	t/unit/wal_family.c t/unit/wal_family.h t/unit/wal_load.c t/unit/wal_load.h
 t_unit_wal_reload_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_reload_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+UNIT += t/unit/wal_witness
+t_unit_wal_witness_SOURCES = t/unit/wal_witness.c t/unit/wal_tail.c t/unit/wal_tail.h t/unit/wal_dumped.c \
+	t/unit/wal_dumped.h t/unit/wal_family.c t/unit/wal_family.h t/unit/wal_load.c t/unit/wal_load.h
+t_unit_wal_witness_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_witness_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 UNIT += t/unit/wal_relayout
 t_unit_wal_relayout_SOURCES = t/unit/wal_relayout.c t/unit/wal_dumped.c t/unit/wal_dumped.h \
 	t/unit/wal_family.c t/unit/wal_family.h t/unit/wal_load.c t/unit/wal_load.h
@@ -341,7 +346,8 @@ t_unit_wal_mirror_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 
 # Single bits flipped in every kind of file. N flips (20000), from SEED.
 UNIT += t/unit/wal_bitflip
-t_unit_wal_bitflip_SOURCES = t/unit/wal_bitflip.c t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_bitflip_SOURCES = t/unit/wal_bitflip.c t/unit/wal_family.c t/unit/wal_family.h \
+	t/unit/wal_tail.c t/unit/wal_tail.h
 t_unit_wal_bitflip_LDADD = $(WAL_LIBS)
 t_unit_wal_bitflip_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=madvise -Wl,--wrap=spares_open
 bitflip: all-am t/unit/wal_bitflip

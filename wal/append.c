@@ -108,6 +108,7 @@ static void adopt(struct append *a, const struct segment_header *h)
 	a->header = *h;
 	a->offset = EG_SEGMENT_DATA;
 	a->limit = h->bytes;
+	a->witnessed = a->witness_unsynced = false;
 }
 
 static void count_segment(struct append *a)
@@ -184,6 +185,13 @@ enum err append_show(struct append *a, struct fault *f)
 	return e;
 }
 
+/* Of a segment that others follow every block is on stable storage, the witness too. */
+static enum err sync_whole(struct append *a, struct fault *f)
+{
+	a->unsynced = a->unsynced || a->witness_unsynced;
+	return append_sync(a, f);
+}
+
 enum err append_rejoin(struct append *a, struct fault *f)
 {
 	struct sink *lost;
@@ -192,7 +200,7 @@ enum err append_rejoin(struct append *a, struct fault *f)
 
 	if (a->mirror == NULL || a->mirror->retry_ns == 0 || clock_mono_ns() < a->mirror->retry_ns || !a->mirror->open)
 		return EG_E_OK;
-	e = append_sync(a, f);
+	e = sync_whole(a, f);
 	if (e != EG_E_OK)
 		return e;
 	lost = a->main.lost ? &a->main : &a->mirror->sink;
@@ -304,7 +312,7 @@ static enum err rotate(struct append *a, struct fault *f)
 	enum err e = append_write(a, f);
 
 	if (e == EG_E_OK)
-		e = append_sync(a, f);
+		e = sync_whole(a, f);
 	if (e == EG_E_OK)
 		e = append_segment(a, a->next_lsn, f);
 	return e;
@@ -381,6 +389,7 @@ enum err append_write(struct append *a, struct fault *f)
 	a->offset += bytes;
 	a->log_bytes += bytes;
 	a->unsynced = true;
+	a->witnessed = false;
 	a->begin_crc = a->prev_crc;
 	a->begin_lsn = a->next_lsn;
 	a->begin_copy = a->copy.bytes;
@@ -400,13 +409,42 @@ enum err append_sync(struct append *a, struct fault *f)
 	error = on_copies(a, &op, "sync");
 	if (error != 0)
 		return append_rescue(a, "sync", error, f);
-	a->unsynced = false;
+	a->unsynced = a->witness_unsynced = false;
 	a->durable_lsn = a->next_lsn - 1;
 	a->durable_crc = a->prev_crc;
 	if (!a->rescuing)
 		a->copy.bytes = a->begin_copy = 0;
 	metric_observe_ns(M_DISK_TIME_SYNC, (uint64_t)(clock_mono_ns() - began));
 	return EG_E_OK;
+}
+
+bool append_witness(struct append *a)
+{
+	_Alignas(EG_BLOCK) uint8_t block[EG_BLOCK] = { 0 };
+	struct sink_op op = { .what = SINK_WRITE, .offset = a->offset, .from = block, .bytes = sizeof block };
+	struct group_header *g = (struct group_header *)(void *)block;
+	int error;
+
+	*g = (struct group_header){ .magic = EG_GROUP_MAGIC, .salt = a->header.salt, .incarnation = a->incarnation,
+		.first_lsn = a->next_lsn, .bytes = sizeof block, .prev_crc = a->prev_crc, .durable_lsn = a->durable_lsn };
+	group_seal(g);
+	FAULT(WITNESS_BEGINS);
+	error = on_copies(a, &op, "write");
+	a->witnessed = true;
+	if (error != 0) {
+		/* The next group takes its place, and fails for itself if it must. */
+		LOG_WARN("log: the witness behind LSN %llu cannot be written: %s", (unsigned long long)a->durable_lsn,
+		         strerror(error));
+		return false;
+	}
+	a->witness_unsynced = true;
+	a->prev_crc = a->begin_crc = g->crc;
+	a->offset += sizeof block;
+	a->log_bytes += sizeof block;
+	metric_add(M_DISK_WRITE, sizeof block);
+	metric_add(M_WAL_WITNESSES, 1);
+	FAULT(WITNESS_WRITTEN);
+	return true;
 }
 
 void append_close(struct append *a)

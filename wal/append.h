@@ -33,6 +33,8 @@ struct append {
 	size_t cap, len, written;      /* its size; bytes laid out; bytes written */
 	size_t group;                  /* offset of the open group in buf, SIZE_MAX = none */
 	bool unsynced;                 /* something was written since the last sync */
+	bool witnessed;                /* what was written last is a witness group, */
+	bool witness_unsynced;         /* and no sync followed */
 	struct append_copy {           /* groups written since the last sync, as they are */
 		uint8_t *at;
 		size_t bytes, cap;
@@ -88,6 +90,16 @@ enum err append_again(struct append *a, uint64_t start_lsn, const uint8_t *group
 /* A copy that was given up is tried again, when it is time: in a fresh segment of both. Between
  * rounds. EG_E_OK too when it failed again and the other copy goes on. */
 enum err append_rejoin(struct append *a, struct fault *f) EG_MUST_USE;
+
+/* After a sync with nothing behind it: a group without records, whose witness says that all
+ * before it is on stable storage, so that a damaged last group is not taken for a torn one.
+ * It is not synced (the next sync takes it along), and there is one at a time. False: there is
+ * no room, or a copy failed; nothing rests on it. */
+static inline bool append_wants_witness(const struct append *a)
+{
+	return !a->unsynced && !a->witnessed && a->offset > EG_SEGMENT_DATA && a->offset + EG_BLOCK <= a->limit;
+}
+bool append_witness(struct append *a);
 
 /* No copy has a segment any more: it was given up, and none could take its place. */
 static inline bool append_given_up(const struct append *a)

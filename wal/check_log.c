@@ -225,6 +225,8 @@ static void check_groups(struct walk *w)
 			check_say(w->c, w->file, CHECK_WRONG, end, 0, 0, "no valid group here");
 		else if (!p->chained)
 			check_say(w->c, w->file, CHECK_WRONG, p->offset, 0, 0, "a group that does not follow the one before");
+		/* Said once, though what follows may be a witness, which has no record. */
+		w->expected = p->first_lsn > w->expected ? p->first_lsn : w->expected;
 		check_group(w, p);
 		end = p->offset + p->bytes;
 	}

@@ -63,6 +63,13 @@ static void take(struct segment *g, const struct record *r, uint64_t below)
 	g->expected = r->type == EG_RECORD_LOSS ? r->version + 1 : r->lsn + 1;
 }
 
+/* A group without records, which says that all below it was there. */
+static void take_witness(struct segment *g, const struct piece *p)
+{
+	lose(g, g->expected, p->first_lsn - 1);
+	g->expected = p->first_lsn;
+}
+
 /* A damaged record may still tell whose it was. */
 static void note_id(struct mend *m, const struct record *r, uint64_t room)
 {
@@ -124,6 +131,8 @@ static void take_apart(struct segment *g)
 			take_from_gap(g, end, p->offset, p->first_lsn);
 		for (const struct record *r = NULL; (r = group_next(salvage_group(s, p), r)) != NULL;)
 			take(g, r, g->next_start);
+		if (p->n_records == 0 && p->first_lsn > g->expected)
+			take_witness(g, p);
 		end = p->offset + p->bytes;
 	}
 	if (g->next_start == UINT64_MAX || g->expected >= g->next_start)

@@ -283,6 +283,19 @@ static bool log_matches(struct store_writer *w, const struct scan *s)
 	return s->found && applied(w, true) <= s->last_lsn;
 }
 
+/* What is in memory went to this log first, and what was written outlives all processes:
+ * a log that belongs to it and ends before it has rotted, and is not torn. */
+static enum err reaches_store(struct store_writer *w, const struct scan *s, const struct heritage *h, struct fault *f)
+{
+	uint64_t highest = applied(w, true);
+
+	if (!s->found || highest <= s->last_lsn)
+		return EG_E_OK;
+	return err_set(f, EG_E_VALIDATION, NULL, NULL, "the log is damaged: it ends at LSN %llu, and LSN %llu is in the shared"
+	               " memory %s*: put the log right, or remove that memory to accept the loss",
+	               (unsigned long long)s->last_lsn, (unsigned long long)highest, h->shm_prefix);
+}
+
 static enum err replay_log(struct datadir *d, struct store_writer *w, struct logged *logged,
                            const struct heritage *h, bool adopted, uint64_t from, struct scan *s,
                            uint64_t *applied, struct fault *f)
@@ -300,6 +313,8 @@ static enum err replay_log(struct datadir *d, struct store_writer *w, struct log
 	if (e == EG_E_OK && !adopted && s->last_lsn + 1 < from)
 		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "the log is damaged: it ends at LSN %llu, and the checkpoint reaches %llu",
 		            (unsigned long long)s->last_lsn, (unsigned long long)from - 1);
+	if (e == EG_E_OK && adopted)
+		e = reaches_store(w, s, h, f);
 	if (e == EG_E_OK && (!adopted || log_matches(w, s)))
 		replay_end(&p, s->last_lsn);
 	else

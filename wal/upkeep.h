@@ -31,6 +31,7 @@ struct writer {                        /* the whole wal process */
 	bool read_only;
 	int64_t unsynced_since_ns;     /* 0 = nothing unsynced */
 	int64_t next_upkeep_ns;
+	int64_t logged_ns;             /* when something was logged last */
 	uint64_t cpu_ns, read_bytes;   /* counted so far */
 	uint64_t work_ns;              /* processor time of the log thread when its round began */
 };

@@ -195,6 +195,7 @@ static void finish_round(struct writer *w, struct round *r)
 		FAULT(ROUND_LOGGED);
 		if (e == EG_E_OK && atomic_load(&store_root(&w->store)->segment_number) != w->append.header.number)
 			recover_note_segment(&w->store, &w->append);
+		w->logged_ns = clock_mono_ns();
 		if (e == EG_E_OK)
 			admit_logged(&w->admit, r);
 		else
@@ -281,10 +282,21 @@ static bool run_round(struct writer *w)
 
 /* ---- sleeping and stopping ------------------------------------------------------ */
 
+/* Long enough that a client that stores one memory after another never meets it, on a slow
+ * disk neither, and a log that is written to all the time is no longer by it. */
+#define EG_WITNESS_IDLE_NS INT64_C(50000000)
+
+static bool wants_witness(const struct writer *w)
+{
+	return !w->read_only && append_wants_witness(&w->append);
+}
+
 static int sleep_ms(const struct writer *w)
 {
 	int64_t now = clock_mono_ns(), until = w->next_upkeep_ns;
 
+	if (wants_witness(w) && w->logged_ns + EG_WITNESS_IDLE_NS < until)
+		until = w->logged_ns + EG_WITNESS_IDLE_NS;
 	if (w->unsynced_since_ns != 0 && !w->read_only) {
 		int64_t due = w->unsynced_since_ns + w->config->wal_flush_interval_ms * 1000000;
 
@@ -320,6 +332,16 @@ static void sync_when_due(struct writer *w, bool now)
 		w->read_only = true;
 		atomic_store(&desk_wal(w->desks)->state, EG_WAL_READ_ONLY);
 	}
+	publish_words(w);
+}
+
+/* The log is idle: one group more says that the last one was synced, else damage to it
+ * would be taken for a commit that did not end. Nobody waits for that. */
+static void witness_when_idle(struct writer *w)
+{
+	if (!wants_witness(w) || clock_mono_ns() < w->logged_ns + EG_WITNESS_IDLE_NS)
+		return;
+	(void)append_witness(&w->append);
 	publish_words(w);
 }
 
@@ -481,6 +503,7 @@ int wal_main(const struct heritage *h)
 		bool busy = run_round(&w);
 
 		sync_when_due(&w, false);
+		witness_when_idle(&w);
 		if (asked_reopen) {
 			asked_reopen = 0;
 			if (log_reopen() != EG_E_OK)

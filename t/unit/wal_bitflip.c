@@ -5,8 +5,9 @@
  *
  *	t/unit/wal_bitflip [FLIPS [SEED]]       default: 300, seed 1
  *
- * Three directories take turns: one that was closed, with two checkpoints in it; one
- * whose writer was killed; one like that with a mirror. Each flip begins from the same files; runs in
+ * Four directories take turns: one that was closed, with two checkpoints in it; one whose
+ * writer was killed at once; one like that with a mirror; and one whose writer was killed when
+ * it had been idle: there nothing is cut. Each flip begins from the same files; runs in
  * children, so that a crash of recovery is a finding like others.
  */
 #include <dirent.h>
@@ -28,6 +29,7 @@
 #include "shm/region.h"
 #include "shm/slot.h"
 #include "t/unit/wal_family.h"
+#include "t/unit/wal_tail.h"
 #include "wal/check.h"
 #include "wal/checkpoint.h"
 #include "wal/recover.h"
@@ -57,9 +59,9 @@ enum err __wrap_spares_open(struct spares *s, const struct datadir *dir, uint64_
 
 /* ---- what is flipped -------------------------------------------------------------- */
 
-enum kind { SUPER, SEGMENT_HEADER, GROUP, LAST_GROUP, CKPT_HEADER, CKPT_EXTENT, CKPT_MANIFEST, CKPT_FOOTER, SPARE, KINDS };
+enum kind { SUPER, SEGMENT_HEADER, GROUP, LAST_GROUP, WITNESS, CKPT_HEADER, CKPT_EXTENT, CKPT_MANIFEST, CKPT_FOOTER, SPARE, KINDS };
 static const char *const kind_names[KINDS] = {
-	"superblock", "segment header", "segment group", "last group", "checkpoint header", "checkpoint extent",
+	"superblock", "segment header", "segment group", "last group", "witness", "checkpoint header", "checkpoint extent",
 	"checkpoint manifest", "checkpoint footer", "spare segment",
 };
 
@@ -71,15 +73,17 @@ struct file { char name[64]; uint8_t *bytes; uint64_t size; };
 
 struct base {                          /* a directory, in memory */
 	const char *name;
-	bool mirrored, killed;
+	bool mirrored, killed, idle;   /* idle: killed when its witness was written */
 	struct file files[FILES];
 	struct range ranges[RANGES];
 	unsigned n_files, n_ranges;
 	uint64_t digest;               /* of the store that comes of it */
 	uint64_t cut_digest;           /* without its last group */
 };
-static struct base bases[3] = { { .name = "closed" }, { .name = "killed", .killed = true },
-	{ .name = "mirrored", .killed = true, .mirrored = true } };
+#define BASES 4u
+static struct base bases[BASES] = { { .name = "closed" }, { .name = "killed", .killed = true },
+	{ .name = "mirrored", .killed = true, .mirrored = true },
+	{ .name = "idle", .killed = true, .idle = true } };
 
 struct counts { uint64_t flips, refused, same, cut, unseen, wrong, crashed; };
 static struct shared { struct counts by[KINDS]; uint64_t next; char said[4096]; } *shared;
@@ -279,8 +283,9 @@ static void add_segment(struct base *b, const char *root, unsigned file, bool la
 	EG_ASSERT(segment_open(&s, path, &f) == EG_E_OK);
 	add_range(b, SEGMENT_HEADER, file, 0, EG_SEGMENT_DATA);
 	while ((g = segment_next(&s, &why, &f)) != NULL && b->n_ranges < RANGES - 60) {
-		newest = b->n_ranges;
-		add_range(b, GROUP, file, segment_offset(&s), segment_offset(&s) + g->bytes);
+		if (g->n_records > 0)
+			newest = b->n_ranges;
+		add_range(b, g->n_records > 0 ? GROUP : WITNESS, file, segment_offset(&s), segment_offset(&s) + g->bytes);
 	}
 	if (last && newest < RANGES)
 		b->ranges[newest].kind = LAST_GROUP;
@@ -429,7 +434,7 @@ static void judge(const struct base *b, const struct range *r, uint64_t at, unsi
 		}
 	} else if (digest == b->digest) {
 		c->same++;
-	} else if (r->kind == LAST_GROUP && b->killed && !b->mirrored && digest == b->cut_digest) {
+	} else if (r->kind == LAST_GROUP && b->killed && !b->idle && !b->mirrored && digest == b->cut_digest) {
 		c->cut++;
 	} else {
 		c->wrong++;
@@ -480,12 +485,16 @@ static void make_base(struct base *b)
 		put_checkpoint(&f, 2);
 	}
 	store(&f, 200, 230);
+	if (b->idle)
+		tail_await_witness(&f);
 	(void)family_stop_wal(&f, b->killed ? SIGKILL : SIGTERM);
+	if (b->killed && !b->idle)
+		tail_cut_witness(&f);      /* it was slow: as if it had been killed at once */
 	read_files(b, f.dir);
 	find_ranges(b, f.dir);
 	b->digest = recovered_digest(&f, &e);
 	EG_ASSERT(b->digest != 0);
-	if (b->killed && !b->mirrored) {
+	if (b->killed && !b->idle && !b->mirrored) {
 		const struct range *last = NULL;
 
 		for (unsigned i = 0; i < b->n_ranges; i++)
@@ -504,7 +513,7 @@ static void make_base(struct base *b)
 
 static void run_chunk(uint64_t seed, uint64_t until)
 {
-	const struct base *b = &bases[shared->next / CHUNK % 3];
+	const struct base *b = &bases[shared->next / CHUNK % BASES];
 	struct wal_family f;
 
 	open_family(&f, b->mirrored);
@@ -581,7 +590,7 @@ int main(int argc, char **argv)
 	setenv("TMPDIR", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", 1);
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	EG_ASSERT(shared != MAP_FAILED);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < BASES; i++)
 		make_base(&bases[i]);
 	run(n, seed);
 	return report(seed, began);
