@@ -53,7 +53,7 @@ is(($s->pids('wal'))[0], $wal, '... and the wal process stays');
 SKIP: {
 	my $state_at = 32;      # behind magic, version, hash and uuid
 	my ($root) = Engram::slurp_proc("/proc/" . ($s->pids('wal'))[0] . '/maps') =~ m{(/dev/shm/engram-\w+-root)$}m;
-	skip 'no root page to be found', 2 unless $root && open my $page, '+<', $root;
+	skip 'no root page to be found', 3 unless $root && open my $page, '+<', $root;
 	my $word = sub {
 		my ($value) = @_;
 		sysseek $page, $state_at, 0;
@@ -65,6 +65,7 @@ SKIP: {
 	awaited { !grep { $old{$_} } $s->pids('worker'), $s->pids('consolidation') } 'who reads a store that was given up ends';
 	$word->(1);
 	awaited { $s->get('/health/ready')->{status} == 200 } '... and successors attach the new one';
+	awaited { my @now = $s->pids('worker'); @now == 2 && !grep { $old{$_} } @now } '... all of them';
 }
 
 %old = map { $_ => 1 } $s->pids('worker');

@@ -151,7 +151,7 @@ sub wild_store {
 	my ($status, $said) = try_inject($pid, 'store', $name);
 	is($said, "store $name SIGSEGV SEGV_ACCERR\n", "$kind: a store to $name is a fault there");
 	wait_until { !-e "/proc/$pid" } '... the process is gone';
-	like($s->log_text, qr/process $pid \(desk \d+\) was ended by signal 11/, '... ended by it') if wait_until { $s->log_text =~ /process $pid .*was ended/ } 'the master says so';
+	like($s->log_text, qr/process $pid \(desk \d+\) was ended by signal 11/, '... ended by it') if wait_until { $s->log_text =~ /process $pid .*was ended.*\n/ } 'the master says so';
 	$unchanged->();
 	settled();
 	my $sum = $load->stop;
