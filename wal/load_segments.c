@@ -127,7 +127,7 @@ static enum err load_span(struct load *l, const struct load_span *span, struct l
 	struct segment_reader s;
 	uint64_t at = span->first;
 	char path[4200];
-	enum err e, why;
+	enum err e, why = EG_E_OK;
 
 	datadir_segment_path(l->d, path, span->start);
 	e = segment_open(&s, path, f);
@@ -143,6 +143,10 @@ static enum err load_span(struct load *l, const struct load_span *span, struct l
 		if (g->first_lsn + g->n_records > l->order[at].lsn)
 			e = load_group(l, g, span, &at, sums, f);
 		desk_beat(l->w->desks);
+	}
+	if (e == EG_E_OK && at < span->end && why == EG_E_INTERNAL) {
+		*f = reason;           /* not rot: the next start may read it */
+		e = why;
 	}
 	if (e == EG_E_OK && at < span->end && !atomic_load(&l->failed))
 		e = rotten(l, l->order[at].lsn, l->order[span->end - 1].lsn, reason.message, f);

@@ -91,6 +91,10 @@ static enum err judge_end(struct walk *w, struct segment_reader *s, enum err why
 {
 	uint64_t lsn = w->expected ? w->expected : s->header.start_lsn;
 
+	/* Nobody knows what is there: to cut it would be to lose it. The next start may read it. */
+	if (why == EG_E_INTERNAL)
+		return err_set(w->f, why, NULL, NULL, "the log cannot be read from LSN %llu on (segment from %llu, %s)",
+		               (unsigned long long)lsn, (unsigned long long)s->header.start_lsn, reason->message);
 	if (next_start != UINT64_MAX && lsn < next_start)
 		return err_set(w->f, EG_E_VALIDATION, NULL, NULL,
 		               "the log is damaged: LSN %llu to %llu are missing (segment from %llu, %s)",
@@ -108,6 +112,9 @@ static enum err judge_end(struct walk *w, struct segment_reader *s, enum err why
 		               " (segment from %llu, %s)", (unsigned long long)lsn,
 		               (unsigned long long)s->header.start_lsn,
 		               why == EG_E_OK ? "a blank block" : reason->message);
+	if (s->error != 0)
+		return err_set(w->f, EG_E_INTERNAL, NULL, NULL, "the log cannot be read behind LSN %llu (segment from %llu): %s",
+		               (unsigned long long)lsn - 1, (unsigned long long)s->header.start_lsn, strerror(s->error));
 	if (why != EG_E_OK)
 		LOG_WARN("log: the tail after LSN %llu is torn and cut (segment from %llu, %s)",
 		         (unsigned long long)lsn - 1, (unsigned long long)s->header.start_lsn, reason->message);

@@ -43,18 +43,25 @@ enum err segment_open(struct segment_reader *s, const char *path, struct fault *
 		goto fail;
 	}
 	s->size = (uint64_t)st.st_size;
-	for (unsigned i = 0; i < 2; i++)
-		if (FAULT_READ(SEGMENT_HEADER_READ, io_read_at(s->fd, &copy[i], sizeof copy[i], i * EG_BLOCK))
-		    != sizeof copy[i])
+	for (unsigned i = 0; i < 2; i++) {
+		ssize_t got = FAULT_READ(SEGMENT_HEADER_READ, io_read_at(s->fd, &copy[i], sizeof copy[i], i * EG_BLOCK));
+
+		if (got < 0)
+			s->error = errno;
+		if (got != sizeof copy[i])
 			memset(&copy[i], 0, sizeof copy[i]);
+	}
 	if (segment_header_valid(&copy[0]) || segment_header_valid(&copy[1])) {
 		s->header = segment_header_valid(&copy[0]) ? copy[0] : copy[1];
 		s->offset = EG_SEGMENT_DATA;
 		s->prev_crc = s->header.prev_crc;
+		s->error = 0;
 		if (s->header.format == EG_SEGMENT_FORMAT)
 			return EG_E_OK;
 		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "%s: format %u, this build reads %u", path,
 		            s->header.format, EG_SEGMENT_FORMAT);
+	} else if (s->error != 0) {
+		e = err_set(f, EG_E_INTERNAL, NULL, NULL, "%s: the header cannot be read: %s", path, strerror(s->error));
 	} else {
 		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "%s: neither copy of the segment header is valid", path);
 	}
@@ -101,8 +108,10 @@ static bool read_on(struct segment_reader *s, size_t want, size_t need)
 
 	if (got < 0 && want > need)
 		got = FAULT_READ(GROUP_READ, io_read_at(s->fd, s->window + have, need - have, at));
-	if (got < 0)
+	if (got < 0) {
+		s->error = errno;
 		return false;
+	}
 	s->window_bytes += (size_t)got;
 	/* The next window is read by the kernel while this one is looked at. */
 	(void)posix_fadvise(s->fd, (off_t)(at + (uint64_t)got), EG_WINDOW, POSIX_FADV_WILLNEED);
@@ -212,7 +221,10 @@ const struct group_header *segment_next(struct segment_reader *s, enum err *why,
 		blank = false;
 		reason = "a group that does not follow the one before";
 	}
-	if (!blank)
+	if (s->error != 0)
+		*why = err_set(f, EG_E_INTERNAL, NULL, NULL, "offset %llu: cannot be read: %s",
+		               (unsigned long long)s->offset, strerror(s->error));
+	else if (!blank)
 		*why = err_set(f, EG_E_VALIDATION, NULL, NULL, "offset %llu: %s",
 		               (unsigned long long)s->offset, reason);
 	return NULL;

@@ -69,16 +69,18 @@ struct segment_reader {
 	uint8_t *window;               /* what was read: bytes from window_at on; 4096-byte aligned */
 	uint64_t window_at;
 	size_t window_bytes, window_cap;
+	int error;                     /* errno of a read that failed; 0: none did */
 };
 
-/* Open a segment; EG_E_VALIDATION when neither header is valid. */
+/* Open a segment; EG_E_VALIDATION when neither header is valid, EG_E_INTERNAL when neither can be read. */
 enum err segment_open(struct segment_reader *s, const char *path, struct fault *f) EG_MUST_USE;
 void segment_close(struct segment_reader *s);
 
 /* The next group, whole and verified (CRC, chain, LSNs in sequence within it), or
  * NULL: *why then says whether the file ends here (EG_E_OK: nothing but zeros or
- * the end) or something is there that is no valid group (EG_E_VALIDATION, with
- * the reason). Valid until the next call. */
+ * the end), or something is there that is no valid group (EG_E_VALIDATION, with
+ * the reason), or what is there cannot be read (EG_E_INTERNAL): that says nothing
+ * about it, least of all that it is a torn tail. Valid until the next call. */
 const struct group_header *segment_next(struct segment_reader *s, enum err *why, struct fault *f);
 /* Pass the next group by what its head says, unverified: its first and last LSN. False
  * where no group begins. */
@@ -89,7 +91,8 @@ uint64_t segment_offset(const struct segment_reader *s);  /* of the group got la
 const struct record *group_next(const struct group_header *g, const struct record *before);
 
 /* After an invalid place: is there a later valid group of this segment whose
- * witness says that `lsn` was durable? Then the place is rot, not a torn tail. */
+ * witness says that `lsn` was durable? Then the place is rot, not a torn tail. False with
+ * s->error: not all of it could be read. */
 bool segment_has_witness(struct segment_reader *s, uint64_t lsn);
 
 bool segment_header_valid(const struct segment_header *h);
