@@ -162,8 +162,12 @@ static bool take_over(struct backup_out *b, const struct manifest_file *row, con
 
 /* ---- segments -------------------------------------------------------------------------- */
 
-static enum err copy_groups(struct stream *to, struct segment_reader *s, uint64_t lsn, bool is_last, struct fault *f)
+/* Up to lsn, or to where the next segment begins. What follows may be in the midst of being written, or
+ * was given up after a failed write and stands in the next segment: it is not looked at. Segments that nobody
+ * needed any more are gone, so one in the midst may well end before the next begins. */
+static enum err copy_groups(struct stream *to, struct segment_reader *s, uint64_t lsn, uint64_t next, struct fault *f)
 {
+	uint64_t must = next - 1 < lsn ? next - 1 : lsn;
 	uint8_t head[EG_SEGMENT_DATA];
 	const struct group_header *g;
 	enum err why = EG_E_OK, e;
@@ -172,9 +176,8 @@ static enum err copy_groups(struct stream *to, struct segment_reader *s, uint64_
 	if (FAULT_READ(BACKUP_READ, io_read_at(s->fd, head, sizeof head, 0)) != (ssize_t)sizeof head)
 		return failed(f, to->name, EIO);
 	e = stream_add(to, head, sizeof head, f);
-	/* What follows the group of `lsn` may be in the midst of being written: it is not looked at. */
-	while (e == EG_E_OK && last < lsn && (g = segment_next(s, &why, f)) != NULL) {
-		if (g->first_lsn > lsn)
+	while (e == EG_E_OK && last < must && (g = segment_next(s, &why, f)) != NULL) {
+		if (g->first_lsn > must)
 			return e;
 		/* Groups follow each other without a hole. */
 		EG_ASSERT(segment_offset(s) == end);
@@ -182,14 +185,14 @@ static enum err copy_groups(struct stream *to, struct segment_reader *s, uint64_
 		last = g->first_lsn + g->n_records - 1;
 		e = stream_add(to, g, g->bytes, f);
 	}
-	if (e == EG_E_OK && why == EG_E_OK && last < lsn && is_last)
+	if (e == EG_E_OK && why == EG_E_OK && last < lsn && next > lsn)
 		return err_set(f, EG_E_VALIDATION, NULL, NULL, "backup: %s ends with LSN %" PRIu64 ", %" PRIu64 " was acknowledged",
 		               to->name, last, lsn);
-	return e == EG_E_OK ? why : e;
+	return e == EG_E_OK && last < must ? why : e;
 }
 
 enum err backup_copy_segment(struct backup_out *b, const struct datadir *from, uint64_t start, uint64_t lsn,
-                             bool is_last, struct fault *f)
+                             uint64_t next, struct fault *f)
 {
 	const struct manifest_file *row;
 	struct segment_reader s;
@@ -212,7 +215,7 @@ enum err backup_copy_segment(struct backup_out *b, const struct datadir *from, u
 	}
 	e = stream_open(&to, b, name, f);
 	if (e == EG_E_OK)
-		e = stream_end(&to, s.header.salt, copy_groups(&to, &s, lsn, is_last, f), f);
+		e = stream_end(&to, s.header.salt, copy_groups(&to, &s, lsn, next, f), f);
 	segment_close(&s);
 	FAULT(BACKUP_SEGMENT);
 	return e;

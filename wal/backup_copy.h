@@ -22,10 +22,10 @@ enum err backup_make_folder(struct datadir *to, int folder_fd, const char *name,
 /* Take it away again with all that is in it (two levels, files only below). */
 void backup_remove_folder(int folder_fd, const char *name);
 
-/* A segment, up to lsn (nothing when it begins behind it). Each group is verified. is_last: none
- * of a later one is needed; EG_E_VALIDATION when it ends below lsn. */
+/* A segment, up to lsn (nothing when it begins behind it). Each group is verified. next: where the
+ * next segment begins (UINT64_MAX: there is none). EG_E_VALIDATION when it is the last one and ends below lsn. */
 enum err backup_copy_segment(struct backup_out *b, const struct datadir *from, uint64_t start, uint64_t lsn,
-                             bool is_last, struct fault *f) EG_MUST_USE;
+                             uint64_t next, struct fault *f) EG_MUST_USE;
 /* The files of the checkpoints that a superblock names, each extent verified. */
 enum err backup_copy_checkpoints(struct backup_out *b, const struct datadir *from, const struct superblock *s,
                                  struct fault *f) EG_MUST_USE;
