@@ -149,6 +149,7 @@ struct wal_page {
 	_Atomic uint32_t mirror_state;     /* enum mirror_state (wal/mirror.h) */
 	_Atomic uint32_t mirror_seen;      /* this family has looked at both copies in full */
 	_Atomic uint64_t mirror_losses;    /* copies given up, so far */
+	_Atomic uint64_t main_doubt;       /* twice how often the data directory's own was; one more: it is not whole again */
 	_Atomic uint64_t lost_records;     /* given up by an operator, in that many ranges of LSNs */
 	_Atomic uint64_t lost_first, lost_last;
 	_Atomic uint32_t lost_ranges;

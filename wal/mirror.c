@@ -281,6 +281,7 @@ void mirror_note_loss(struct mirror *m, bool of_main, uint64_t segment_start)
 	bool was_whole = atomic_exchange(&m->whole, false);
 
 	m->losses++;
+	m->main_losses += of_main;
 	if (was_whole) {
 		m->attempts = 0;
 		m->lost_main = of_main;
@@ -319,6 +320,13 @@ enum mirror_state mirror_state(const struct mirror *m, bool main_lost)
 	if (m->sink.lost)
 		return MIRROR_LOST;
 	return atomic_load(&m->whole) ? MIRROR_WHOLE : MIRROR_REBUILDING;
+}
+
+uint64_t mirror_main_doubt(const struct mirror *m, bool main_lost)
+{
+	if (m == NULL)
+		return 0;
+	return m->main_losses * 2 + (main_lost || (m->lost_main && !atomic_load(&m->whole)));
 }
 
 /* ---- open, close ------------------------------------------------------------------------ */

@@ -50,6 +50,7 @@ struct mirror {
 	uint64_t lost_start;           /* lowest start of a segment that the copy was lost in */
 	bool lost_main;                /* which copy it is */
 	_Atomic uint64_t losses;
+	uint64_t main_losses;          /* log thread: of these, of the data directory's own copy */
 };
 
 /* Before the log is opened: each file that is missing or damaged in one copy is repaired from the other. A
@@ -74,6 +75,9 @@ void mirror_retry_later(struct mirror *m);
 /* The lost copy takes part again, from a segment on that starts at `below`. */
 void mirror_rebuild(struct mirror *m, bool of_main, uint64_t below);
 enum mirror_state mirror_state(const struct mirror *m, bool main_lost);
+/* What the data directory's own files are worth to who reads them beside the log thread, as in
+ * wal_page.main_doubt: even and the same before and after, they had all that was durable. */
+uint64_t mirror_main_doubt(const struct mirror *m, bool main_lost);
 
 /* ---- for mirror_*.c: both copies of a file ---- */
 

@@ -165,6 +165,9 @@ static void publish_words(struct writer *w)
 {
 	struct wal_page *page = desk_wal(w->desks);
 
+	/* First: who sees an LSN sees whether the data directory's own copy has it. */
+	atomic_store_explicit(&page->main_doubt, mirror_main_doubt(w->append.mirror, w->append.main.lost),
+	                      memory_order_relaxed);
 	atomic_store_explicit(&page->lsn, w->append.next_lsn - 1, memory_order_release);
 	atomic_store_explicit(&page->durable_lsn, w->append.durable_lsn, memory_order_release);
 	atomic_store_explicit(&page->segments, w->append.segments - atomic_load(&w->install.gone_segments),
