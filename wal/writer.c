@@ -495,7 +495,9 @@ int wal_main(const struct heritage *h)
 		LOG_ERROR("%s", f.message);
 		return e == EG_E_VALIDATION || e == EG_E_LATER ? EX_DATAERR : EX_TEMPFAIL;
 	}
-	atomic_store(&desk_wal(h->desks)->state, EG_WAL_RUNNING);
+	/* Read-only: the log took not even the spaces that a start makes. */
+	if (!w.read_only)
+		atomic_store(&desk_wal(h->desks)->state, EG_WAL_RUNNING);
 	atomic_store(&desk_header(h->desks, EG_DESK_WAL)->config_generation, w.generation);
 	atomic_store(&desk_header(h->desks, EG_DESK_WAL)->ready, 1);
 	FAULT(WRITER_READY);
