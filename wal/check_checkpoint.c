@@ -229,11 +229,14 @@ static void check_places(struct check *c, const struct datadir *d)
 
 	if (superblock_read(d->fd, &super, &f) != EG_E_OK)
 		return;                    /* said already */
-	for (unsigned i = 0; i < super.n_places && i < EG_CHECKPOINTS_KEPT; i++) {
-		if (!check_place(c, d, &super.places[i]))
+	/* Of the other block nothing is kept, and it may name one whose installing failed. */
+	const struct checkpoint_place *const places[EG_CHECKPOINTS_KEPT] = { &super.now.newest, &super.now.previous };
+
+	for (unsigned i = 0; i < EG_CHECKPOINTS_KEPT; i++) {
+		if (places[i]->id == 0 || !check_place(c, d, places[i]))
 			continue;
-		if (usable++ == 0 || super.places[i].start_lsn < c->start_lsn)
-			c->start_lsn = super.places[i].start_lsn;
+		if (usable++ == 0 || places[i]->start_lsn < c->start_lsn)
+			c->start_lsn = places[i]->start_lsn;
 	}
 	if (c->n_rows > 0)
 		qsort(c->rows, c->n_rows, sizeof *c->rows, by_lsn);
