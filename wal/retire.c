@@ -13,6 +13,7 @@
 #include "common/fault.h"
 #include "common/io.h"
 #include "common/log.h"
+#include "wal/segment.h"
 
 struct segments {                      /* sorted by start; a later one supersedes from its start on */
 	uint64_t *start;
@@ -96,8 +97,38 @@ static void move_segment(const struct datadir *d, const char *name, struct retir
 	r->left_wal++;
 }
 
+/* Is there nothing in this segment behind what counts until `next`? After a failed write, and after
+ * an end that was not clean, there is: the one that begins at `next` supersedes it. */
+static bool ends_clean(const struct datadir *d, uint64_t start, uint64_t next)
+{
+	uint64_t first, last = 0;
+	struct segment_reader s;
+	char path[4200];
+	struct fault f;
+	bool clean;
+
+	datadir_segment_path(d, path, start);
+	if (segment_open(&s, path, &f) != EG_E_OK) {
+		LOG_WARN("log: %s; the segment behind it stays", f.message);
+		return false;
+	}
+	while (last < next && segment_skip(&s, &first, &last))
+		;
+	clean = last < next && s.offset == s.size;
+	segment_close(&s);
+	return clean;
+}
+
+/* `kept`: the segment before that stays, s->n: there is none. Without the one that supersedes
+ * its end, that end would be taken for damage. */
+static bool is_dead(const struct datadir *d, const struct segments *s, unsigned i, unsigned kept)
+{
+	return !s->used[i] && (kept == s->n || ends_clean(d, s->start[kept], s->start[i]));
+}
+
 static void retire_segments(const struct datadir *d, const struct segments *s, uint64_t limit, struct retired_files *r)
 {
+	unsigned kept = s->n;
 	int error;
 
 	for (unsigned i = 0; i + 1 < s->n && s->start[i + 1] - 1 <= limit; i++) {
@@ -105,10 +136,13 @@ static void retire_segments(const struct datadir *d, const struct segments *s, u
 		char name[32];
 
 		datadir_segment_name(name, s->start[i]);
-		if (!s->used[i])
+		if (is_dead(d, s, i, kept)) {
 			remove_segment(d, name, in_wal, r);
-		else if (in_wal)
-			move_segment(d, name, r);
+		} else {
+			kept = i;
+			if (in_wal)
+				move_segment(d, name, r);
+		}
 		FAULT(RETIRE_SEGMENT);
 	}
 	if (r->moved + r->removed == 0)

@@ -2,8 +2,8 @@
  *
  * A segment that ends at or below the start LSN of both is never replayed again. If it
  * holds the record of a row of either, it goes to warm/ (a rename; its bytes are the
- * memories' text and vectors); if not, it is dead and removed. Checkpoint files
- * that neither manifest names are removed too.
+ * memories' text and vectors); if not, it is dead and removed, unless the segment before it stays and
+ * ends with what this one supersedes. Checkpoint files that neither manifest names are removed too.
  *
  * Called by the wal process's second hand (install.c) and by the unit test; never by the log
  * thread. Every row of both checkpoints is read and verified before anything goes.

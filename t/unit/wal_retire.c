@@ -1,6 +1,6 @@
 /* What a checkpoint makes needless, and what not: segments go by the older of the two
- * checkpoints that a start may load, for the newer one may be damaged. Only their names
- * matter here, so they are empty files. */
+ * checkpoints that a start may load, for the newer one may be damaged. Only their names and
+ * how they end matter here, so they are heads alone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,28 +17,44 @@
 #include "shm/layout.h"
 #include "shm/space.h"
 #include "wal/retire.h"
+#include "wal/segment.h"
 
 #define SEGMENTS 5u                    /* from LSN 1, 101, 201, 301, 401 */
 
 struct room { char path[64]; struct datadir d; struct checkpoint made[2]; };
 
+/* A segment, with these bytes behind its head. */
+static void put(struct room *r, unsigned i, const void *end, size_t bytes)
+{
+	struct segment_header h = { .magic = EG_SEGMENT_MAGIC, .format = EG_SEGMENT_FORMAT, .timeline = 1, .number = i + 1,
+		.start_lsn = 1 + 100 * i, .salt = 7 };
+	uint8_t image[EG_SEGMENT_DATA] = { 0 };
+	char name[32];
+	int fd;
+
+	memcpy(h.uuid, r->d.uuid, sizeof h.uuid);
+	segment_seal_header(&h);
+	memcpy(image, &h, sizeof h);
+	memcpy(image + EG_BLOCK, &h, sizeof h);
+	datadir_segment_name(name, h.start_lsn);
+	fd = io_open(r->d.wal_fd, name, O_RDWR | O_CREAT | O_TRUNC);
+	assert_true(fd >= 0);
+	assert_int_equal(io_write_at(fd, image, sizeof image, 0), 0);
+	if (bytes > 0)
+		assert_int_equal(io_write_at(fd, end, bytes, sizeof image), 0);
+	close(fd);
+}
+
 static int set_up(void **state)
 {
 	struct room *r = calloc(1, sizeof *r);
 	struct fault f;
-	char name[32];
 
 	snprintf(r->path, sizeof r->path, "%s/engram-test-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	assert_non_null(mkdtemp(r->path));
 	assert_int_equal(datadir_open(&r->d, r->path, 1, &f), EG_E_OK);
-	for (unsigned i = 0; i < SEGMENTS; i++) {
-		int fd;
-
-		datadir_segment_name(name, 1 + 100 * i);
-		fd = io_open(r->d.wal_fd, name, O_RDWR | O_CREAT);
-		assert_true(fd >= 0);
-		close(fd);
-	}
+	for (unsigned i = 0; i < SEGMENTS; i++)
+		put(r, i, NULL, 0);
 	*state = r;
 	return 0;
 }
@@ -146,11 +162,53 @@ static void test_one_alone(void **state)
 	expect(r, "---ll");
 }
 
+/* What is behind the end of one that stays is superseded by the next one, which stays too. */
+static void end_of_the_first(struct room *r, uint64_t first_lsn, uint32_t n_records, const char *want)
+{
+	union { struct group_header g; uint8_t block[EG_BLOCK]; } u = { .g = { .magic = EG_GROUP_MAGIC, .bytes = EG_BLOCK,
+		.salt = 7, .first_lsn = first_lsn, .n_records = n_records } };
+	struct retired_files files;
+	struct fault f;
+
+	put(r, 0, &u, sizeof u);
+	assert_int_equal(retire_files(&r->d, &r->made[1], &r->made[0], &files, &f), EG_E_OK);
+	expect(r, want);
+}
+
+static void test_superseded_end(void **state)
+{
+	struct room *r = *state;
+
+	make(r, 0, 399, 50);
+	make(r, 1, 399, 50);
+	end_of_the_first(r, 101, 2, "ww-ll");     /* written again in the second */
+	end_of_the_first(r, 90, 20, "ww-ll");
+	end_of_the_first(r, 101, 0, "w--ll");     /* a witness */
+}
+
+static void test_torn_end(void **state)
+{
+	static const uint8_t torn[EG_BLOCK] = { 1, 2, 3 };
+	struct room *r = *state;
+	struct retired_files files;
+	struct fault f;
+
+	make(r, 0, 399, 50);
+	make(r, 1, 399, 50);
+	put(r, 0, torn, sizeof torn);
+	assert_int_equal(retire_files(&r->d, &r->made[1], &r->made[0], &files, &f), EG_E_OK);
+	expect(r, "ww-ll");
+	put(r, 0, NULL, 0);                /* without it, it is dead */
+	assert_int_equal(retire_files(&r->d, &r->made[1], &r->made[0], &files, &f), EG_E_OK);
+	expect(r, "w--ll");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_older_one_counts), T(test_borders), T(test_rows_of_the_older), T(test_one_alone),
+		T(test_superseded_end), T(test_torn_end),
 	};
 
 	if (getenv("ENGRAM_TEST_LOG") == NULL)
