@@ -359,3 +359,18 @@ UNIT += t/unit/wal_retire
 t_unit_wal_retire_SOURCES = t/unit/wal_retire.c
 t_unit_wal_retire_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_retire_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+
+# The n-th call of the I/O layer fails. N runs spread over all that there are (default: all), from SEED.
+UNIT += t/unit/wal_ioerrors
+t_unit_wal_ioerrors_SOURCES = t/unit/wal_ioerrors.c t/unit/wal_ioerrors.h t/unit/wal_ioerrors_disk.c \
+	t/unit/wal_ioerrors_pause.c t/unit/wal_ioerrors_scene.c t/unit/wal_ioerrors_script.c t/unit/wal_ioerrors_script.h \
+	t/unit/wal_history.c t/unit/wal_history.h t/unit/wal_family.c t/unit/wal_family.h
+t_unit_wal_ioerrors_LDADD = $(WAL_LIBS)
+t_unit_wal_ioerrors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=io_read_at -Wl,--wrap=io_write_at -Wl,--wrap=io_sync \
+	-Wl,--wrap=io_sync_dir -Wl,--wrap=io_allocate -Wl,--wrap=io_truncate -Wl,--wrap=io_rename -Wl,--wrap=io_link \
+	-Wl,--wrap=io_unlink -Wl,--wrap=io_make_dir -Wl,--wrap=io_remove_dir -Wl,--wrap=io_open \
+	-Wl,--wrap=append_rejoin -Wl,--wrap=pthread_cond_timedwait
+ioerrors: all-am t/unit/wal_ioerrors
+	n='$(N)'; ./t/unit/wal_ioerrors $${n:-0} $(SEED)
+
+.PHONY: ioerrors

@@ -60,7 +60,7 @@ uint64_t history_random(uint64_t *state)
 
 struct item { char space[8], id[16], *text; float vector[DIM_MAX]; uint64_t terms[2]; uint8_t packed[256]; };
 
-struct sender {
+struct history_sender {
 	struct wal_family *f;
 	struct history *h;
 	struct submit lane;
@@ -85,7 +85,7 @@ static void name_draft(struct draft *d, struct item *p, unsigned space)
 	d->head.confidence = 0.5f;
 }
 
-static void draft_memory(struct sender *s, unsigned space, unsigned key, uint64_t value, bool large)
+static void draft_memory(struct history_sender *s, unsigned space, unsigned key, uint64_t value, bool large)
 {
 	struct draft *d = &s->drafts[s->n];
 	struct item *p = &s->items[s->n];
@@ -121,7 +121,7 @@ static void draft_memory(struct sender *s, unsigned space, unsigned key, uint64_
 	s->n++;
 }
 
-static void draft_settings(struct sender *s, unsigned space)
+static void draft_settings(struct history_sender *s, unsigned space)
 {
 	struct space_settings settings = { .profile = EG_PROFILE_DEFAULT, .forgetting = true,
 		.lexical_weight = -1, .vector_weight = -1 };
@@ -140,7 +140,7 @@ static void draft_settings(struct sender *s, unsigned space)
 	draft_seal(d);
 }
 
-static void draft_space_end(struct sender *s, unsigned space, uint64_t value)
+static void draft_space_end(struct history_sender *s, unsigned space, uint64_t value)
 {
 	struct draft *d = &s->drafts[s->n];
 	struct item *p = &s->items[s->n++];
@@ -186,7 +186,7 @@ static bool live(const struct history *h, unsigned space, unsigned key)
 }
 
 /* One entry of some kind; returns its flags. */
-static unsigned compose(struct sender *s)
+static unsigned compose(struct history_sender *s)
 {
 	uint64_t dice = history_random(&s->random), value = atomic_fetch_add(&s->h->next, 2);
 	unsigned space = dice % HISTORY_SPACES, key = dice / 7 % HISTORY_KEYS, kind = dice / 1024 % 100;
@@ -222,7 +222,7 @@ static void rest(struct history *h)
 
 #define BROKEN(h) atomic_store(&(h)->broken, __LINE__)
 
-static void await_answer(struct sender *s, struct ticket *t)
+static enum err answer_to(struct history_sender *s, struct ticket *t)
 {
 	struct pollfd p = { .fd = s->f->desks.bell[s->f->desks.self], .events = POLLIN };
 	enum err err;
@@ -238,20 +238,27 @@ static void await_answer(struct sender *s, struct ticket *t)
 	submit_forget(t);
 	if (err == EG_E_OK && lsn == 0)
 		BROKEN(s->h);
-	if (err == EG_E_OK)
-		land(s->h);
-	else if (err == EG_E_READ_ONLY || err == EG_E_NO_STORAGE || err == EG_E_WRITER)
-		atomic_store(&s->h->refusal, err);
-	else
+	if (err != EG_E_OK && err != EG_E_READ_ONLY && err != EG_E_NO_STORAGE && err != EG_E_WRITER)
 		atomic_store(&s->h->broken, 10000 + err);
-	if (err != EG_E_OK)
-		atomic_store(&s->h->pause, 1);
+	return err;
 }
 
-int history_send(struct wal_family *f, void *history)
+static void await_answer(struct history_sender *s, struct ticket *t)
 {
-	struct sender *s = calloc(1, sizeof *s);
-	struct history *h = history;
+	enum err err = answer_to(s, t);
+
+	if (err == EG_E_OK) {
+		land(s->h);
+		return;
+	}
+	if (atomic_load(&s->h->broken) == 0)
+		atomic_store(&s->h->refusal, err);
+	atomic_store(&s->h->pause, 1);
+}
+
+struct history_sender *history_sender_new(struct wal_family *f, struct history *h)
+{
+	struct history_sender *s = calloc(1, sizeof *s);
 
 	EG_ASSERT(s != NULL);
 	s->f = f;
@@ -261,6 +268,14 @@ int history_send(struct wal_family *f, void *history)
 	EG_ASSERT(s->large != NULL);
 	memset(s->large, 'x', LARGE_TEXT);
 	submit_init(&s->lane, &f->desks, 0);
+	return s;
+}
+
+int history_send(struct wal_family *f, void *history)
+{
+	struct history *h = history;
+	struct history_sender *s = history_sender_new(f, h);
+
 	for (;;) {
 		struct ticket t;
 		struct fault fault;
@@ -278,6 +293,83 @@ int history_send(struct wal_family *f, void *history)
 		await_answer(s, &t);
 		atomic_fetch_add(&h->entries, 1);
 	}
+}
+
+/* ---- one by one --------------------------------------------------------------------- */
+
+static bool draft_entry(struct history_sender *s, const struct history_entry *e)
+{
+	uint64_t value = atomic_fetch_add(&s->h->next, 2);
+	uint32_t state = atomic_load(&s->h->state[e->space]);
+
+	s->n = 0;
+	if (e->what == HISTORY_SETTINGS) {
+		draft_settings(s, e->space);
+	} else if (e->what == HISTORY_SPACE_END) {
+		if (state == EG_SPACE_LIVE)
+			draft_space_end(s, e->space, value);
+	} else if (e->what == HISTORY_DELETE) {
+		if (live(s->h, e->space, e->key))
+			draft_memory(s, e->space, e->key, value | HISTORY_DELETED, false);
+	} else if (state != EG_SPACE_DELETED) {
+		for (unsigned i = 0; i < e->n || i == 0; i++)
+			draft_memory(s, e->space, (e->key + i) % HISTORY_KEYS, value, e->what == HISTORY_LARGE);
+	}
+	return s->n > 0;
+}
+
+/* What is still in flight from entries before; this one's is put over it, or forgotten. */
+struct in_flight { uint64_t flight[HISTORY_SPACES][HISTORY_KEYS]; uint32_t dim[HISTORY_SPACES], state[HISTORY_SPACES]; };
+
+static void lift_flight(struct history *h, struct in_flight *old)
+{
+	for (unsigned s = 0; s < HISTORY_SPACES; s++) {
+		for (unsigned key = 0; key < HISTORY_KEYS; key++)
+			old->flight[s][key] = atomic_exchange(&h->flight[s][key], 0);
+		old->dim[s] = atomic_exchange(&h->next_dim[s], 0);
+		old->state[s] = atomic_exchange(&h->next_state[s], EG_SPACE_NONE);
+	}
+}
+
+static void put_back(struct history *h, const struct in_flight *old, bool forget_this)
+{
+	for (unsigned s = 0; s < HISTORY_SPACES; s++) {
+		for (unsigned key = 0; key < HISTORY_KEYS; key++)
+			if (forget_this || atomic_load(&h->flight[s][key]) == 0)
+				atomic_store(&h->flight[s][key], old->flight[s][key]);
+		if (forget_this || atomic_load(&h->next_dim[s]) == 0)
+			atomic_store(&h->next_dim[s], old->dim[s]);
+		if (forget_this || atomic_load(&h->next_state[s]) == EG_SPACE_NONE)
+			atomic_store(&h->next_state[s], old->state[s]);
+	}
+}
+
+enum err history_entry(struct history_sender *s, const struct history_entry *e, bool *sent)
+{
+	bool whole = e->what != HISTORY_MANY, batch = whole && e->what <= HISTORY_DELETE;
+	struct in_flight old;
+	struct ticket t;
+	struct fault fault;
+	enum err err;
+
+	lift_flight(s->h, &old);
+	*sent = draft_entry(s, e);
+	if (!*sent) {
+		put_back(s->h, &old, true);
+		return EG_E_OK;
+	}
+	err = submit_push(&s->lane, s->drafts, s->n, batch ? EG_SUBMIT_ATOMIC : 0, 60000, &t, &fault);
+	if (err != EG_E_OK)
+		BROKEN(s->h);
+	else
+		err = answer_to(s, &t);
+	if (err == EG_E_OK)
+		land(s->h);
+	else if (err == EG_E_WRITER)
+		atomic_store(&s->h->atomic_entry, whole);
+	put_back(s->h, &old, err != EG_E_OK && err != EG_E_WRITER);
+	atomic_fetch_add(&s->h->entries, 1);
+	return err;
 }
 
 /* ---- checking --------------------------------------------------------------------- */

@@ -47,6 +47,17 @@ int history_send(struct wal_family *f, void *history);
 int history_check(struct wal_family *f, void *history);
 uint64_t history_wrong(const struct history *h);
 
+/* A sender that is told what to send, one entry after another, in a child at a desk. */
+enum history_what { HISTORY_STORE, HISTORY_LARGE, HISTORY_MANY, HISTORY_BATCH_ALL, HISTORY_DELETE, HISTORY_SETTINGS,
+	HISTORY_SPACE_END };
+struct history_entry { enum history_what what; unsigned space, key, n; };   /* n memories from key on */
+struct history_sender;
+struct history_sender *history_sender_new(struct wal_family *f, struct history *h);
+/* Send one and wait for its answer. EG_E_OK: it is the state now. EG_E_WRITER: not known, it stays in flight
+ * until the next check. Else it was refused for good, and must never be found. What makes no sense now (a memory
+ * of a space that was deleted, the deletion of nothing) is not sent: *sent is false then. */
+enum err history_entry(struct history_sender *s, const struct history_entry *e, bool *sent);
+
 /* Numbers from a seed. */
 uint64_t history_random(uint64_t *state);
 
