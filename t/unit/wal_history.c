@@ -271,6 +271,12 @@ struct history_sender *history_sender_new(struct wal_family *f, struct history *
 	return s;
 }
 
+void history_sender_free(struct history_sender *s)
+{
+	free(s->large);
+	free(s);
+}
+
 int history_send(struct wal_family *f, void *history)
 {
 	struct history *h = history;

@@ -53,6 +53,7 @@ enum history_what { HISTORY_STORE, HISTORY_LARGE, HISTORY_MANY, HISTORY_BATCH_AL
 struct history_entry { enum history_what what; unsigned space, key, n; };   /* n memories from key on */
 struct history_sender;
 struct history_sender *history_sender_new(struct wal_family *f, struct history *h);
+void history_sender_free(struct history_sender *s);
 /* Send one and wait for its answer. EG_E_OK: it is the state now. EG_E_WRITER: not known, it stays in flight
  * until the next check. Else it was refused for good, and must never be found. What makes no sense now (a memory
  * of a space that was deleted, the deletion of nothing) is not sent: *sent is false then. */

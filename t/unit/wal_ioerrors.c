@@ -21,7 +21,7 @@
 
 #include "common/clock.h"
 
-#define SHORT_FORM 14u
+#define SHORT_FORM 10u
 #define RUN_SECONDS 120u
 #define WRONG_MAX 20u
 

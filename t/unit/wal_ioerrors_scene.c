@@ -397,6 +397,7 @@ static bool make_template(struct rig *r)
 struct rig *scene_open(enum scene scene, uint64_t seed, const char **why)
 {
 	struct rig *r = calloc(1, sizeof *r);
+	char direct[] = "wal.use_direct_io=true";
 	char *overrides[] = { (char[]){ "wal.segment_size_mb=1" }, (char[]){ "wal.buffer_size_mb=4" },
 		(char[]){ "storage.use_huge_pages=false" }, NULL };
 
@@ -412,7 +413,7 @@ struct rig *scene_open(enum scene scene, uint64_t seed, const char **why)
 		snprintf(r->mirror_text, sizeof r->mirror_text, "wal.mirror_dir=%s", r->mirror);
 		overrides[3] = r->mirror_text;
 	} else if (scene == SCENE_DIRECT) {
-		overrides[3] = (char[]){ "wal.use_direct_io=true" };
+		overrides[3] = direct;
 	}
 	family_open(&r->f, overrides, overrides[3] != NULL ? 4 : 3);
 	r->script = script_new(r->h);

@@ -280,6 +280,9 @@ int script_run(struct wal_family *f, void *script)
 		backup(&a);
 		break;
 	}
+	if (a.attached)
+		store_detach(&a.store);
+	history_sender_free(a.sender);
 	return 0;
 }
 
