@@ -325,7 +325,7 @@ SWEEP = t/sweep/served.c t/sweep/served.h t/sweep/client.c t/sweep/client.h t/sw
 	t/sweep/journal_parts.h t/sweep/load.c
 SWEEPS = t/sweep/killsweep
 check_PROGRAMS += $(SWEEPS)
-t_sweep_killsweep_SOURCES = t/sweep/killsweep.c t/sweep/targets.c t/sweep/targets.h $(SWEEP)
+t_sweep_killsweep_SOURCES = t/sweep/killsweep.c t/sweep/sweep.h t/sweep/stimuli.c t/sweep/targets.c t/sweep/targets.h $(SWEEP)
 t_sweep_killsweep_LDADD = $(COMMON_LIBS)
 EXTRA_PROGRAMS += t/sweep/kills
 t_sweep_kills_SOURCES = t/sweep/kills.c t/sweep/served.c t/sweep/served.h t/sweep/client.c t/sweep/client.h

@@ -67,6 +67,12 @@ static size_t memory(struct journal *j, const char *id, uint32_t seq, unsigned d
 
 	n += content(j, seq, to + n);
 	n += (size_t)sprintf(to + n, "\"");
+	if (n > LARGE) {       /* with this, more than the heap's largest class */
+		n += (size_t)sprintf(to + n, ",\"metadata\":{\"pad\":\"");
+		memset(to + n, 'a' + (int)(seq % 26), METADATA);
+		n += METADATA;
+		n += (size_t)sprintf(to + n, "\"}");
+	}
 	if (dim > 0) {
 		n += (size_t)sprintf(to + n, ",\"embedding\":[");
 		n += vector((uint64_t)j->number << 32 | seq, dim, to + n);

@@ -8,6 +8,7 @@
 enum {
 	KEYS = 900, OPEN = 6, BATCHES = 4, BATCH = 6,
 	SHORT = 24, PAGE = 4096, LARGE = 66000,       /* bytes of content */
+	METADATA = 62000, MEMORY_MAX = 2 * LARGE + METADATA + 1024,
 	DIM = 32, PATIENCE_S = 30, PATH_MAX_ = 128, SPACE = 24,
 };
 

@@ -21,37 +21,15 @@
 
 #include "common/err.h"
 #include "common/fault.h"
-#include "t/sweep/journal.h"
-#include "t/sweep/served.h"
-#include "t/sweep/targets.h"
+#include "t/sweep/sweep.h"
 
 #ifdef EG_FAULTS
 
-enum { CLIENTS = 4, WORKERS = 2, AGE = 120, MEMBERS = 32, READY_S = 30, SHORT_KILLS = 12 };
-
-struct sweep {
-	struct served s;
-	struct load load;
-	struct targets targets;
-	uint64_t seed, random, kills, pairs, others, complaints, ages, twice, not_ready;
-	unsigned age, segment_mb;
-	struct member before[MEMBERS];
-	unsigned n_before;
-	pid_t struck[4];               /* killed by this program itself, to make somebody pass a point */
-	unsigned n_struck;
-	bool brief;                    /* the short form: where the first try fails it goes on elsewhere */
-	bool workers_change, all_change;       /* a reload, or a death of the master */
-	char settings[1024];
-	int64_t spent_ns[4], began;
-};
-
-static uint64_t pick(struct sweep *w, uint64_t n) { return journal_random(&w->random) % n; }
+enum { CLIENTS = 4, AGE = 120, READY_S = 30, SHORT_KILLS = 12, SINGLE_KILLS = 60 };
 
 /* ---- fault page */
 
 static struct fault_slot *slot(unsigned i) { return &fault_page->slots[i]; }
-
-static bool fired(unsigned i) { return atomic_load(&slot(i)->fired) > 0; }
 
 static void disarm(void)
 {
@@ -68,7 +46,7 @@ static enum fault_action a_kill(struct sweep *w, enum fault_point p)
 	enum fault_action a;
 
 	do
-		a = kills[pick(w, 3)];
+		a = kills[sweep_pick(w, 3)];
 	while ((fault_infos[p].actions & a) == 0);
 	return a;
 }
@@ -78,21 +56,42 @@ static void arm(struct sweep *w, unsigned i, const struct target *t, bool first_
 	static const uint32_t within[] = { 1, 1, 3, 10, 40 };
 
 	fault_arm(fault_page, i, t->point, t->kind, a_kill(w, t->point),
-	          first_pass ? 1 : 1 + (uint32_t)pick(w, within[pick(w, 5)]), 1);
+	          first_pass ? 1 : 1 + (uint32_t)sweep_pick(w, within[sweep_pick(w, 5)]), 1);
 }
 
 /* ---- the server's life */
 
-static void settings_for(struct sweep *w)
-{
-	static const char *const modes[] = { "wal.sync_mode=immediate", "wal.sync_mode=batch",
-		"wal.sync_mode=immediate\nwal.use_direct_io=true", "wal.sync_mode=immediate\nwal.apply_threads=3" };
+/* Another one each age, the second copy in every other round. */
+static const char *const modes[] = {
+	"wal.sync_mode=immediate", "wal.sync_mode=batch", "wal.sync_mode=immediate\nwal.apply_threads=3",
+	"wal.sync_mode=immediate\nwal.use_direct_io=true",
+};
 
-	snprintf(w->settings, sizeof w->settings, "%s\nwal.segment_size_mb=%u\nwal.buffer_size_mb=4\n"
-	         "consolidation.interval_seconds=1\nserver.drain_timeout_seconds=5\nthread_pools.recall_workers=2\n"
-	         "storage.use_huge_pages=false\nmonitoring.slow_query_threshold_ms=60000\nembedding.dimension=64",
-	         modes[w->ages % 4], w->segment_mb);
+void sweep_settings(struct sweep *w)
+{
+	int n;
+
+	w->mirrored = w->ages % 5 >= 3;
+	n = snprintf(w->settings, sizeof w->settings, "%s\nwal.segment_size_mb=%u\nwal.buffer_size_mb=4\n"
+	             "wal.max_segments=8\nconsolidation.interval_seconds=1\nserver.drain_timeout_seconds=5\n"
+	             "thread_pools.recall_workers=2\nstorage.use_huge_pages=false\nstorage.backup_dir=%s/backups\n"
+	             "monitoring.slow_query_threshold_ms=60000\nembedding.dimension=64", modes[w->ages % 4], w->segment_mb,
+	             w->s.dir);
+	if (w->mirrored)
+		snprintf(w->settings + n, sizeof w->settings - (size_t)n, "\nwal.mirror_dir=%s/mirror", w->s.dir);
 	w->s.settings = w->settings;
+}
+
+void sweep_forget(struct sweep *w)
+{
+	char command[640];
+
+	snprintf(command, sizeof command, "rm -rf '%s/mirror' '%s/backups' && mkdir '%s/mirror' '%s/backups'", w->s.dir,
+	         w->s.dir, w->s.dir, w->s.dir);
+	EG_ASSERT(system(command) == 0);
+	w->backups = 0;
+	load_forget(&w->load);
+	served_forget(&w->s);
 }
 
 static bool start(struct sweep *w)
@@ -115,17 +114,6 @@ static void snapshot(struct sweep *w)
 	w->n_before = served_family(&w->s, w->before, MEMBERS);
 	w->n_struck = 0;
 	w->workers_change = w->all_change = false;
-}
-
-static void strike(struct sweep *w, enum served_kind kind, int number)
-{
-	pid_t pid = served_pid(&w->s, kind, kind == SERVED_WORKER ? (unsigned)pick(w, WORKERS) : 0);
-
-	if (pid <= 0)
-		return;
-	EG_ASSERT(w->n_struck < 4);
-	w->struck[w->n_struck++] = pid;
-	kill(pid, number);
 }
 
 static bool expected(const struct sweep *w, const struct member *m)
@@ -160,163 +148,19 @@ static void compare(struct sweep *w, const struct target *t)
 	}
 }
 
-/* ---- stimuli: what makes somebody pass a point */
-
-static bool await_ns(struct sweep *w, int64_t ns)
-{
-	int64_t deadline = served_now_ns() + ns;
-
-	while (!fired(0) && !fired(1) && served_now_ns() < deadline)
-		served_pause_us(100);
-	(void)w;
-	return fired(0);
-}
-
-#define MS INT64_C(1000000)
-
-static void by_load(struct sweep *w) { await_ns(w, 400 * MS); }
-
-static void by_dead_worker(struct sweep *w)
-{
-	strike(w, SERVED_WORKER, SIGKILL);
-	await_ns(w, 800 * MS);
-}
-
-static void by_dead_wal(struct sweep *w)
-{
-	strike(w, SERVED_WAL, SIGKILL);
-	await_ns(w, 800 * MS);
-}
-
-static void by_left_wal(struct sweep *w)
-{
-	strike(w, SERVED_WAL, SIGTERM);
-	await_ns(w, 800 * MS);
-}
-
-static void by_dead_consolidation(struct sweep *w)
-{
-	strike(w, SERVED_CONSOLIDATION, SIGKILL);
-	await_ns(w, 800 * MS);
-}
-
-static void by_time(struct sweep *w) { await_ns(w, 3500 * MS); }
-
-static void by_reload(struct sweep *w)
-{
-	w->workers_change = true;
-	kill(w->s.master, SIGHUP);
-	await_ns(w, 2500 * MS);
-}
-
-static void again(struct sweep *w, bool forget)
-{
-	w->all_change = true;
-	atomic_store(&w->load.down, true);
-	served_kill_all(&w->s, forget);
-	served_start(&w->s);
-	await_ns(w, 2000 * MS);
-}
-
-static void by_new_master(struct sweep *w) { again(w, false); }
-
-static void by_log_alone(struct sweep *w) { again(w, true); }
-
-/* Another size: the spares of the old one are thrown away. */
-static void by_other_size(struct sweep *w)
-{
-	w->segment_mb = 3 - w->segment_mb;
-	settings_for(w);
-	again(w, true);
-}
-
-static void by_fault(struct sweep *w, enum fault_point p, enum fault_action a, uint32_t times)
-{
-	fault_arm(fault_page, 2, p, SERVED_WAL, a, 1, times);
-	await_ns(w, 800 * MS);
-}
-
-static void by_failed_sync(struct sweep *w) { by_fault(w, FAULT_GROUP_SYNC, FAULT_EIO, 1); }
-static void by_full_disk(struct sweep *w) { by_fault(w, FAULT_SPARE_ALLOCATE, FAULT_ENOSPC, 1); }
-static void by_failed_header(struct sweep *w) { by_fault(w, FAULT_SEGMENT_SYNC_HEADER, FAULT_EIO, 1); }
-
-/* What a writer leaves in tmp/ that dies there. */
-static void by_rest(struct sweep *w)
-{
-	char path[192];
-	FILE *f;
-
-	snprintf(path, sizeof path, "%s/data/tmp/rest", w->s.dir);
-	f = fopen(path, "w");
-	if (f != NULL)
-		fclose(f);
-	by_dead_wal(w);
-}
-
-/* Short of its end: the next one has a tail to write again, or records to apply. */
-static void by_dead_round(struct sweep *w)
-{
-	static const enum fault_point ends[] = { FAULT_ROUND_LOGGED, FAULT_GROUP_SYNC, FAULT_APPLY_RESERVED, FAULT_APPLY_BODY,
-		FAULT_ANSWER_CELL };
-
-	fault_arm(fault_page, 2, ends[pick(w, 5)], SERVED_WAL, FAULT_KILL, 1 + (uint32_t)pick(w, 30), 1);
-	await_ns(w, 800 * MS);
-}
-
-/* A data directory that is born. */
-static void by_first_start(struct sweep *w)
-{
-	w->all_change = true;
-	atomic_store(&w->load.down, true);
-	served_kill_all(&w->s, true);
-	load_forget(&w->load);
-	served_forget(&w->s);
-	served_start(&w->s);
-	load_run(&w->load);
-	await_ns(w, 2000 * MS);
-}
-
-static void by_end(struct sweep *w)
-{
-	w->all_change = true;
-	atomic_store(&w->load.down, true);
-	kill(w->s.master, SIGTERM);
-	await_ns(w, 3000 * MS);
-}
-
-static const struct { const char *name; void (*run)(struct sweep *); } stimuli[STIMULI] = {
-	[BY_LOAD] = { "load", by_load },
-	[BY_DEAD_WORKER] = { "a dead worker", by_dead_worker },
-	[BY_DEAD_WAL] = { "a dead wal process", by_dead_wal },
-	[BY_LEFT_WAL] = { "a wal process that was asked to leave", by_left_wal },
-	[BY_DEAD_ROUND] = { "a wal process that died in a round", by_dead_round },
-	[BY_DEAD_CONSOLIDATION] = { "a dead consolidation process", by_dead_consolidation },
-	[BY_TIME] = { "time", by_time },
-	[BY_RELOAD] = { "a reload", by_reload },
-	[BY_FAILED_SYNC] = { "a failed sync", by_failed_sync },
-	[BY_FULL_DISK] = { "a full disk", by_full_disk },
-	[BY_FAILED_HEADER] = { "a failed header", by_failed_header },
-	[BY_REST] = { "a file in tmp/", by_rest },
-	[BY_NEW_MASTER] = { "a new master", by_new_master },
-	[BY_LOG_ALONE] = { "the log alone", by_log_alone },
-	[BY_OTHER_SIZE] = { "another segment size", by_other_size },
-	[BY_FIRST_START] = { "the first start", by_first_start },
-	[BY_END] = { "an end", by_end },
-};
-
 /* ---- one kill */
 
 static void mend(struct sweep *w)
 {
 	bool up;
 
-	if (fired(0) && atomic_load(&slot(0)->kind) == SERVED_MASTER)
+	if (sweep_fired(0) && atomic_load(&slot(0)->kind) == SERVED_MASTER)
 		w->all_change = true;
-	if (fired(1) && atomic_load(&slot(1)->kind) == SERVED_MASTER)
+	if (sweep_fired(1) && atomic_load(&slot(1)->kind) == SERVED_MASTER)
 		w->all_change = true;
 	/* Whoever shall die has died. */
 	for (unsigned i = 0; i < 2; i++)
-		while (fired(i) && kill(atomic_load(&slot(i)->pid), 0) == 0 && !served_down(&w->s))
+		while (sweep_fired(i) && kill(atomic_load(&slot(i)->pid), 0) == 0 && !served_down(&w->s))
 			served_pause_us(100);
 	up = !served_down(&w->s) && served_ready(&w->s, w->all_change ? 4 : READY_S);
 	if (!up && w->all_change) {
@@ -333,15 +177,15 @@ static void mend(struct sweep *w)
 
 static void count(struct sweep *w, struct target *t, struct target *second)
 {
-	if (fired(0)) {
+	if (sweep_fired(0)) {
 		w->kills++;
 		t->kills++;
 	}
-	if (fired(1)) {
+	if (sweep_fired(1)) {
 		w->kills++;
 		second->kills++;
 	}
-	w->pairs += fired(0) && fired(1);
+	w->pairs += sweep_fired(0) && sweep_fired(1);
 }
 
 static struct target *a_second(struct sweep *w, const struct target *first)
@@ -349,7 +193,7 @@ static struct target *a_second(struct sweep *w, const struct target *first)
 	struct target *t;
 
 	do
-		t = &w->targets.v[pick(w, w->targets.n)];
+		t = &w->targets.v[sweep_pick(w, w->targets.n)];
 	while (!t->known || t == first || t->kind == SERVED_MASTER);
 	return t;
 }
@@ -371,7 +215,7 @@ static void settle(struct sweep *w, const struct target *t)
 
 static bool try_one(struct sweep *w, struct target *t, enum stimulus stimulus)
 {
-	struct target *second = w->kills > 300 && pick(w, 3) == 0 ? a_second(w, t) : NULL;
+	struct target *second = w->kills > SINGLE_KILLS && sweep_pick(w, 3) == 0 ? a_second(w, t) : NULL;
 	int64_t began = served_now_ns();
 	bool hit;
 
@@ -382,17 +226,17 @@ static bool try_one(struct sweep *w, struct target *t, enum stimulus stimulus)
 	if (second != NULL)
 		arm(w, 1, second, second->stimulus != BY_LOAD);
 	load_run(&w->load);
-	stimuli[stimulus].run(w);
+	stimulus_run(w, stimulus);
 	w->spent_ns[0] += served_now_ns() - began;
-	hit = fired(0);
+	hit = sweep_fired(0);
 	if (!hit)
 		fault_disarm(fault_page, 0);
 	/* A disk that failed once is no longer trusted for a minute by the same writer. */
 	if (!hit && atomic_load(&slot(2)->action) != 0 && !served_down(&w->s))
-		strike(w, SERVED_WAL, SIGKILL);
+		sweep_strike(w, SERVED_WAL, SIGKILL);
 	fault_disarm(fault_page, 2);
 	settle(w, t);
-	hit = fired(0);
+	hit = sweep_fired(0);
 	count(w, t, second);
 	disarm();
 	return hit;
@@ -425,11 +269,10 @@ static void next_age(struct sweep *w)
 		return;
 	atomic_store(&w->load.down, true);
 	served_kill_all(&w->s, true);
-	load_forget(&w->load);
-	served_forget(&w->s);
 	w->ages++;
 	w->age = 0;
-	settings_for(w);
+	sweep_settings(w);
+	sweep_forget(w);
 	(void)start(w);
 }
 
@@ -445,39 +288,46 @@ static void tell(const struct sweep *w, const struct target *t, const char *by)
 		       served_kinds[t->kind], by);
 }
 
-/* With what has worked before; else with everything. */
+static bool aim_by(struct sweep *w, struct target *t, enum stimulus by)
+{
+	if (!sound(w) || !try_one(w, t, by))
+		return false;
+	if (!t->known || t->stimulus != by)
+		tell(w, t, stimulus_name(by));
+	t->known = true;
+	t->stimulus = by;
+	w->age++;
+	return true;
+}
+
+/* With what has worked before, or should: it may come too late now and then. If it never
+ * has, with everything. */
 static void aim(struct sweep *w, struct target *t)
 {
 	enum stimulus first = t->stimulus;
 
-	for (unsigned i = 0; i < (w->brief ? 1 : STIMULI) && sound(w); i++) {
-		enum stimulus by = i == 0 ? first : (enum stimulus)(i - (i <= first));
-
-		if (!try_one(w, t, by))
-			continue;
-		if (!t->known || t->stimulus != by)
-			tell(w, t, stimuli[by].name);
-		t->known = true;
-		t->stimulus = by;
-		w->age++;
-		return;
-	}
-	t->known = false;
-	t->tried++;
+	for (unsigned i = 0; i < (w->brief ? 1 : 3); i++)
+		if (aim_by(w, t, first))
+			return;
+	for (unsigned i = 0; i < STIMULI && !w->brief && !t->known; i++)
+		if (i != first && aim_by(w, t, (enum stimulus)i))
+			return;
+	if (!t->known)
+		t->tried++;
 	tell(w, t, "nothing");
 }
 
 /* The short form visits some; the long one each, in another order each time. */
 static void run(struct sweep *w, uint64_t n)
 {
-	unsigned at = (unsigned)pick(w, w->targets.n), stride = 37;
+	unsigned at = (unsigned)sweep_pick(w, w->targets.n), stride = 37;
 
 	while (w->targets.n % stride == 0)
 		stride += 2;
 	for (unsigned i = 0; w->kills < n && sound(w); i++) {
 		struct target *t = &w->targets.v[(at + i * stride) % w->targets.n];
 
-		if (t->tried >= 2 || target_elsewhere(t) != NULL)
+		if (t->tried >= 2 || target_elsewhere(t) != NULL || (target_of_mirror(t) && !w->mirrored))
 			continue;
 		aim(w, t);
 		if (w->age >= AGE)
@@ -504,7 +354,7 @@ static unsigned reached(const struct sweep *w, bool say, unsigned *all)
 			continue;
 		if (t->kills > 0)
 			printf("# %5u %-22s in %-13s by %s\n", t->kills, fault_infos[t->point].name, served_kinds[t->kind],
-			       stimuli[t->stimulus].name);
+			       stimulus_name(t->stimulus));
 		else
 			printf("#     0 %-22s in %-13s %s\n", fault_infos[t->point].name, served_kinds[t->kind],
 			       why ? why : "NOT REACHED");
@@ -558,12 +408,14 @@ int main(int argc, char **argv)
 	EG_ASSERT(fault_page != NULL);
 	targets_init(&w.targets);
 	load_open(&w.load, CLIENTS, w.s.port, w.seed);
-	load_forget(&w.load);
-	settings_for(&w);
+	client_init(&w.hand, w.s.port);
+	sweep_settings(&w);
+	sweep_forget(&w);
 	if (start(&w))
 		run(&w, n);
 	status = report(&w, began, argc > 1 && n >= 2000);
 	load_close(&w.load);
+	client_fini(&w.hand);
 	if (status != 0)
 		printf("# kept as it is: %s\n", w.s.dir);
 	served_fini(&w.s, status != 0);

@@ -59,7 +59,7 @@ void load_open(struct load *l, unsigned n, unsigned port, uint64_t seed)
 		j->load = l;
 		j->number = i;
 		j->random = seed ^ (uint64_t)(i + 1) << 48;
-		j->body = malloc(BATCH * (2 * LARGE + 1024));
+		j->body = malloc(BATCH * MEMORY_MAX);
 		j->want = malloc(2 * LARGE);
 		EG_ASSERT(j->body != NULL && j->want != NULL);
 		client_init(&j->http, port);

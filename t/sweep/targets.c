@@ -10,6 +10,12 @@ static const struct { const char *prefix; unsigned kinds; } owners[] = {
 	{ "MASTER_", 1u << SERVED_MASTER },
 	{ "WORKER_", 1u << SERVED_WORKER },
 	{ "CONSOLIDATION_", 1u << SERVED_CONSOLIDATION },
+	{ "DUMP_", 1u << SERVED_CONSOLIDATION },
+	{ "CHECKPOINT_PUSH", 1u << SERVED_CONSOLIDATION },
+	{ "CHECKPOINT_CREATE", 1u << SERVED_CONSOLIDATION },
+	{ "CHECKPOINT_WRITE", 1u << SERVED_CONSOLIDATION },
+	{ "CHECKPOINT_SYNC", 1u << SERVED_CONSOLIDATION },
+	{ "CHECKPOINTS_LIST", 1u << SERVED_WAL | 1u << SERVED_CONSOLIDATION },
 	{ "SUBMIT_", 1u << SERVED_WORKER | 1u << SERVED_CONSOLIDATION },
 	{ "CHILD_", 1u << SERVED_WAL | 1u << SERVED_WORKER | 1u << SERVED_CONSOLIDATION },
 	{ "", 1u << SERVED_WAL },
@@ -27,16 +33,27 @@ static const struct { const char *prefix; enum stimulus stimulus; } hints[] = {
 	{ "STORE_", BY_LOG_ALONE }, { "SEGMENTS_LIST", BY_DEAD_WAL }, { "SEGMENT_HEADER_READ", BY_DEAD_WAL },
 	{ "GROUP_HEADER_READ", BY_DEAD_WAL }, { "GROUP_READ", BY_DEAD_WAL }, { "SPARES_LIST", BY_DEAD_WAL },
 	{ "LOG_TRIM_OPEN", BY_DEAD_WAL }, { "TAIL_REWRITTEN", BY_DEAD_ROUND }, { "SEGMENT_HIDE", BY_DEAD_ROUND },
+	{ "SUPERBLOCK_RENEWED", BY_DAMAGED_SUPERBLOCK }, { "SUPERBLOCK_UPDATE", BY_CHECKPOINT },
 	{ "SUPERBLOCK_OPEN", BY_DEAD_WAL }, { "SUPERBLOCK_READ", BY_DEAD_WAL }, { "SUPERBLOCK_", BY_FIRST_START },
 	{ "DATADIR_FOLDER_SYNC", BY_FIRST_START }, { "DATADIR_TMP_UNLINK", BY_REST }, { "DATADIR_", BY_DEAD_WAL },
 	{ "SPARE_UNLINK", BY_FULL_DISK }, { "SEGMENT_UNLINK", BY_FULL_DISK }, { "SPARE_REMOVE", BY_OTHER_SIZE },
-	{ "SEGMENT_GIVEN_UP", BY_FAILED_SYNC }, { "SEGMENT_HALF_NAMED", BY_DEAD_WAL }, { "", BY_LOAD },
+	{ "SEGMENT_GIVEN_UP", BY_FAILED_SYNC }, { "SEGMENT_HALF_NAMED", BY_DEAD_WAL },
+	{ "DUMP_TMP_UNLINK", BY_HALF_CHECKPOINT }, { "DUMP_", BY_CHECKPOINT }, { "CHECKPOINT_READ", BY_CHECKPOINT_ALONE },
+	{ "CHECKPOINT", BY_CHECKPOINT }, { "INSTALL_", BY_CHECKPOINT }, { "RETIRE_", BY_CHECKPOINTS },
+	{ "LOAD_FALLBACK", BY_DAMAGED_CHECKPOINT }, { "LOAD_", BY_CHECKPOINT_ALONE },
+	{ "APPLY_LOADED", BY_CHECKPOINT_ALONE }, { "BACKUP_LINK", BY_BACKUP_OF_BASE },
+	{ "BACKUP_MANIFEST_OPEN", BY_BACKUP_OF_BASE }, { "BACKUP_MANIFEST_READ", BY_BACKUP_OF_BASE },
+	{ "BACKUP_VERIFY_", BY_BACKUP_OF_BASE },
+	{ "BACKUP_", BY_BACKUP }, { "MIRROR_REPAIRED", BY_DAMAGED_COPY }, { "MIRROR_LOST", BY_LOST_COPY },
+	{ "MIRROR_COPIED", BY_LOST_COPY }, { "MIRROR_", BY_LOST_COPY }, { "", BY_LOAD },
 };
 
 static const struct { const char *prefix, *why; } elsewhere[] = {
 	{ "SALVAGE_", "not in the server: engram recover" },
 	{ "MEND_", "not in the server: engram recover" },
+	{ "LOSSES_", "not in the server: engram recover" },
 	{ "CHECK_", "not in the server: engram check" },
+	{ "RESTORE_", "not in the server: engram restore" },
 };
 
 static bool begins(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
@@ -72,6 +89,8 @@ void targets_init(struct targets *t)
 				t->v[t->n++] = (struct target){ .point = (enum fault_point)p, .kind = (enum served_kind)k,
 					.stimulus = hint((enum fault_point)p, k) };
 }
+
+bool target_of_mirror(const struct target *t) { return begins(fault_infos[t->point].name, "MIRROR_"); }
 
 const char *target_elsewhere(const struct target *t)
 {

@@ -12,8 +12,10 @@
 /* What makes somebody pass a point, in words in killsweep.c. */
 enum stimulus {
 	BY_LOAD, BY_DEAD_WORKER, BY_DEAD_WAL, BY_LEFT_WAL, BY_DEAD_ROUND, BY_DEAD_CONSOLIDATION, BY_TIME, BY_RELOAD,
-	BY_FAILED_SYNC, BY_FULL_DISK, BY_FAILED_HEADER, BY_REST, BY_NEW_MASTER, BY_LOG_ALONE, BY_OTHER_SIZE,
-	BY_FIRST_START, BY_END, STIMULI,
+	BY_FAILED_SYNC, BY_FULL_DISK, BY_FAILED_HEADER, BY_REST, BY_CHECKPOINT, BY_CHECKPOINTS, BY_HALF_CHECKPOINT,
+	BY_BACKUP, BY_BACKUP_OF_BASE, BY_NEW_MASTER, BY_LOG_ALONE, BY_CHECKPOINT_ALONE, BY_DAMAGED_CHECKPOINT,
+	BY_DAMAGED_SUPERBLOCK, BY_DAMAGED_COPY, BY_LOST_COPY, BY_MENDED_COPY, BY_OTHER_SIZE, BY_FIRST_START, BY_END,
+	STIMULI,
 };
 
 #define TARGETS_MAX (FAULT_POINTS + 16u)
@@ -30,6 +32,8 @@ struct target {
 struct targets { unsigned n; struct target v[TARGETS_MAX]; };
 
 void targets_init(struct targets *t);
+/* Only where the log has a second copy. */
+bool target_of_mirror(const struct target *t);
 /* Why a target need not be reached by this program; NULL: it has to be. */
 const char *target_elsewhere(const struct target *t);
 
