@@ -277,7 +277,7 @@ t_unit_wal_checkpoint_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_checkpoint_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 TFILES += t/checkpoint.t
 UNIT += t/unit/wal_install
-t_unit_wal_install_SOURCES = t/unit/wal_install.c t/unit/shm_bench.c t/unit/shm_bench.h
+t_unit_wal_install_SOURCES = t/unit/wal_install.c t/unit/wal_head.c t/unit/wal_head.h t/unit/shm_bench.c t/unit/shm_bench.h
 t_unit_wal_install_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_install_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 
@@ -356,7 +356,7 @@ bitflip: all-am t/unit/wal_bitflip
 .PHONY: bitflip
 
 UNIT += t/unit/wal_retire
-t_unit_wal_retire_SOURCES = t/unit/wal_retire.c
+t_unit_wal_retire_SOURCES = t/unit/wal_retire.c t/unit/wal_head.c t/unit/wal_head.h
 t_unit_wal_retire_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_retire_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 

@@ -21,6 +21,7 @@
 #include "shm/metrics.h"
 #include "shm/slot_write.h"
 #include "t/unit/shm_bench.h"
+#include "t/unit/wal_head.h"
 #include "wal/dump.h"
 #include "wal/install.h"
 
@@ -47,17 +48,6 @@ static void publish(struct room *r)
 	atomic_store(&store_root(&r->b->w)->changed_lsn, r->lsn);
 }
 
-static void segment(struct room *r, uint64_t start)
-{
-	char name[32];
-	int fd;
-
-	datadir_segment_name(name, start);
-	fd = openat(r->d.wal_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	close(fd);
-}
-
 static void store(struct room *r, uint64_t n)
 {
 	r->memories = realloc(r->memories, (r->n + n) * sizeof *r->memories);
@@ -66,7 +56,7 @@ static void store(struct room *r, uint64_t n)
 		char id[32];
 
 		if (r->lsn % r->each == 0)
-			segment(r, r->lsn + 1);
+			head_make(&r->d, r->lsn + 1, NULL, 0);
 		snprintf(id, sizeof id, "m%llu", (unsigned long long)++r->lsn);
 		r->memories[r->n] = bench_store(r->b, 0, id, r->lsn);
 		slot_note_change(&r->b->w, r->memories[r->n++].slot, r->lsn);
@@ -223,7 +213,7 @@ static void only_what_changed_is_written(void **state)
 	assert_int_equal(r->dumped.kept, 0);
 	assert_int_equal(r->dumped.base_id, 0);
 	assert_int_equal(verify(r), 1);
-	segment(r, 5001);
+	head_make(&r->d, 5001, NULL, 0);
 	slot_note_change(&r->b->w, r->memories[2500].slot, ++r->lsn);
 	publish(r);
 	assert_int_equal(checkpoint(r), EG_E_OK);
@@ -258,7 +248,7 @@ static void dead_segments_go_and_live_ones_stay(void **state)
 		bench_delete(r->b, &r->memories[k]);
 	}
 	publish(r);
-	segment(r, 6001);
+	head_make(&r->d, 6001, NULL, 0);
 	assert_int_equal(checkpoint(r), EG_E_OK);
 	assert_int_equal(r->dumped.rows, 4001);
 	assert_int_equal(count(r, "warm"), 5);     /* the one before still names them */

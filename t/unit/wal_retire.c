@@ -16,34 +16,13 @@
 #include "common/io.h"
 #include "shm/layout.h"
 #include "shm/space.h"
+#include "t/unit/wal_head.h"
 #include "wal/retire.h"
 #include "wal/segment.h"
 
 #define SEGMENTS 5u                    /* from LSN 1, 101, 201, 301, 401 */
 
 struct room { char path[64]; struct datadir d; struct checkpoint made[2]; };
-
-/* A segment, with these bytes behind its head. */
-static void put(struct room *r, unsigned i, const void *end, size_t bytes)
-{
-	struct segment_header h = { .magic = EG_SEGMENT_MAGIC, .format = EG_SEGMENT_FORMAT, .timeline = 1, .number = i + 1,
-		.start_lsn = 1 + 100 * i, .salt = 7 };
-	uint8_t image[EG_SEGMENT_DATA] = { 0 };
-	char name[32];
-	int fd;
-
-	memcpy(h.uuid, r->d.uuid, sizeof h.uuid);
-	segment_seal_header(&h);
-	memcpy(image, &h, sizeof h);
-	memcpy(image + EG_BLOCK, &h, sizeof h);
-	datadir_segment_name(name, h.start_lsn);
-	fd = io_open(r->d.wal_fd, name, O_RDWR | O_CREAT | O_TRUNC);
-	assert_true(fd >= 0);
-	assert_int_equal(io_write_at(fd, image, sizeof image, 0), 0);
-	if (bytes > 0)
-		assert_int_equal(io_write_at(fd, end, bytes, sizeof image), 0);
-	close(fd);
-}
 
 static int set_up(void **state)
 {
@@ -54,7 +33,7 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(r->path));
 	assert_int_equal(datadir_open(&r->d, r->path, 1, &f), EG_E_OK);
 	for (unsigned i = 0; i < SEGMENTS; i++)
-		put(r, i, NULL, 0);
+		head_make(&r->d, 1 + 100 * i, NULL, 0);
 	*state = r;
 	return 0;
 }
@@ -166,11 +145,11 @@ static void test_one_alone(void **state)
 static void end_of_the_first(struct room *r, uint64_t first_lsn, uint32_t n_records, const char *want)
 {
 	union { struct group_header g; uint8_t block[EG_BLOCK]; } u = { .g = { .magic = EG_GROUP_MAGIC, .bytes = EG_BLOCK,
-		.salt = 7, .first_lsn = first_lsn, .n_records = n_records } };
+		.salt = HEAD_SALT, .first_lsn = first_lsn, .n_records = n_records } };
 	struct retired_files files;
 	struct fault f;
 
-	put(r, 0, &u, sizeof u);
+	head_make(&r->d, 1, &u, sizeof u);
 	assert_int_equal(retire_files(&r->d, &r->made[1], &r->made[0], &files, &f), EG_E_OK);
 	expect(r, want);
 }
@@ -195,10 +174,10 @@ static void test_torn_end(void **state)
 
 	make(r, 0, 399, 50);
 	make(r, 1, 399, 50);
-	put(r, 0, torn, sizeof torn);
+	head_make(&r->d, 1, torn, sizeof torn);
 	assert_int_equal(retire_files(&r->d, &r->made[1], &r->made[0], &files, &f), EG_E_OK);
 	expect(r, "ww-ll");
-	put(r, 0, NULL, 0);                /* without it, it is dead */
+	head_make(&r->d, 1, NULL, 0);                /* without it, it is dead */
 	assert_int_equal(retire_files(&r->d, &r->made[1], &r->made[0], &files, &f), EG_E_OK);
 	expect(r, "w--ll");
 }

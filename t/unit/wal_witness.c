@@ -19,6 +19,14 @@
 #include "t/unit/wal_tail.h"
 #include "wal/mend.h"
 
+/* With segments that are soon searched for a witness. */
+static void open_small(struct wal_family *f)
+{
+	char *overrides[] = { (char[]){ "wal.segment_size_mb=1" } };
+
+	family_open(f, overrides, 1);
+}
+
 static uint64_t counted(struct wal_family *f, unsigned m)
 {
 	return atomic_load(desk_counters(&f->desks, EG_DESK_WAL) + m);
@@ -48,7 +56,7 @@ static void test_one(void **state)
 	uint64_t syncs;
 	(void)state;
 
-	family_open(&f, NULL, 0);
+	open_small(&f);
 	family_start_wal(&f);
 	LOAD_RUN(&f, 2, load_send, .first = 0, .n = 10, .version = 1);
 	syncs = counted(&f, M_DISK_TIME_SYNC + EG_DURATION_BUCKETS);
@@ -89,7 +97,7 @@ static void test_witnessed(void **state)
 	struct mend m;
 	(void)state;
 
-	family_open(&f, NULL, 0);
+	open_small(&f);
 	family_start_wal(&f);
 	LOAD_RUN(&f, 2, load_send, .first = 0, .n = 10, .version = 1);
 	LOAD_RUN(&f, 2, load_send, .first = 10, .n = 1, .version = 1);
@@ -123,7 +131,7 @@ static void test_damaged_witness(void **state)
 	struct tail t;
 	(void)state;
 
-	family_open(&f, NULL, 0);
+	open_small(&f);
 	family_start_wal(&f);
 	LOAD_RUN(&f, 2, load_send, .first = 0, .n = 10, .version = 1);
 	tail_await_witness(&f);
@@ -145,7 +153,7 @@ static void test_memory_tells(void **state)
 	struct tail t;
 	(void)state;
 
-	family_open(&f, NULL, 0);
+	open_small(&f);
 	family_start_wal(&f);
 	LOAD_RUN(&f, 2, load_send, .first = 0, .n = 10, .version = 1);
 	LOAD_RUN(&f, 2, load_send, .first = 10, .n = 1, .version = 1);
