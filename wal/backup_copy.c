@@ -191,6 +191,13 @@ static enum err copy_groups(struct stream *to, struct segment_reader *s, uint64_
 	return e == EG_E_OK && last < must ? why : e;
 }
 
+/* Did the base go up to where the next segment begins? Then its copy holds all that is looked for here; what is
+ * behind that in this file has another place in the next one. On another timeline its end may be another, too. */
+static bool base_has(const struct backup_out *b, uint64_t next)
+{
+	return next != UINT64_MAX && b->base.timeline == b->m.timeline && b->base.lsn >= next - 1;
+}
+
 enum err backup_copy_segment(struct backup_out *b, const struct datadir *from, uint64_t start, uint64_t lsn,
                              uint64_t next, struct fault *f)
 {
@@ -209,7 +216,7 @@ enum err backup_copy_segment(struct backup_out *b, const struct datadir *from, u
 	if (e != EG_E_OK)
 		return e;
 	row = b->base_fd >= 0 ? manifest_find(&b->base, file) : NULL;
-	if (row != NULL && row->salt == s.header.salt && row->bytes == s.size && take_over(b, row, name)) {
+	if (row != NULL && row->salt == s.header.salt && (row->bytes == s.size || base_has(b, next)) && take_over(b, row, name)) {
 		segment_close(&s);
 		return EG_E_OK;
 	}
