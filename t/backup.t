@@ -42,7 +42,7 @@ sub restored {
 	my $other = Engram->new(settings => { 'embedding.provider' => 'none' });
 	my $r = run('restore', "$folder/$name", $other->data_dir);
 	is($r->{status}, 0, "$name is restored") or diag $r->{out};
-	like($r->{out}, qr/timeline 2$/, '... as another timeline');
+	like($r->{out}, qr/timeline (?!1$)\d+$/, '... as another timeline');
 	$other->launch;
 	ok($other->await_ready, '... and a server starts on it');
 	return $other;
@@ -70,6 +70,21 @@ subtest 'a full one' => sub {
 	is(fill(9000, 10, $other), 10, 'it takes stores');
 	is(join("\n", $other->end('QUIT')), '', 'QUIT');
 	is(run('check', $other->data_dir)->{status}, 0, 'the restored directory is clean, too');
+};
+
+subtest 'restored twice, and into a mount point' => sub {
+	my @timeline = map { run('restore', "$folder/full", $s->dir . "/twice$_")->{out} =~ /timeline (\d+)$/ ? $1 : 1 } 1, 2;
+	isnt($timeline[0], $timeline[1], "two timelines: @timeline");
+	my $mount = $s->dir . '/mount';
+	mkdir $mount, 0700;
+	system("mount -t tmpfs -o size=64m,mode=0700 tmpfs $mount 2>/dev/null") == 0
+		or plan skip_all => 'a file system cannot be mounted here';
+	my $r = run('restore', "$folder/full", $mount);
+	is($r->{status}, 0, 'restored into the root of a file system') or diag $r->{out};
+	is(run('check', $mount)->{status}, 0, '... and clean');
+	ok(!-e "$mount/.restoring", '... nothing else is left');
+	is(run('restore', "$folder/full", $mount)->{status}, 73, 'not over it');
+	is(system("umount -l $mount"), 0, 'unmounted');
 };
 
 subtest 'incremental' => sub {
