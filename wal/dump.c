@@ -17,7 +17,7 @@
 #include "shm/slot.h"
 #include "wal/datadir.h"
 
-#define EG_DUMP_SYNC_BYTES (UINT64_C(4) << 20)
+#define EG_DUMP_SYNC_BYTES (UINT64_C(1) << 20)
 #define EG_DUMP_FILES_MAX 32u          /* more files than that: the oldest one's extents are written anew */
 #define EG_DUMP_DEAD_FACTOR 2u         /* the same when files hold more than this times what is live */
 

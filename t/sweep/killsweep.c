@@ -1,7 +1,8 @@
 /* Kills the processes of a real server at every fault point, singly and in pairs,
  * under load, and holds it to its word after each kill.
  *
- *	killsweep [N [SEED]]            N kills; without arguments a short form, seed 2
+ *	killsweep [N [SEED [POINT]]]    N kills; without arguments a short form, seed 2;
+ *	                                POINT: only at points whose names begin so
  *
  * Clients store, overwrite, batch, delete, make and drop spaces, recall, and keep a
  * journal (journal.h). A point is armed in the page that the server's processes
@@ -25,7 +26,7 @@
 
 #ifdef EG_FAULTS
 
-enum { CLIENTS = 4, AGE = 120, READY_S = 30, SHORT_KILLS = 12, SINGLE_KILLS = 60 };
+enum { CLIENTS = 4, AGE = 120, READY_S = 30, SHORT_KILLS = 12, SINGLE_KILLS = 60, TRIES = 7 };
 
 /* ---- fault page */
 
@@ -312,26 +313,53 @@ static void aim(struct sweep *w, struct target *t)
 	for (unsigned i = 0; i < STIMULI && !w->brief && !t->known; i++)
 		if (i != first && aim_by(w, t, (enum stimulus)i))
 			return;
-	if (!t->known)
+	if (!t->known) {
 		t->tried++;
+		t->next_age = (unsigned)w->ages + 1;
+	}
 	tell(w, t, "nothing");
+}
+
+/* What was not reached is tried again in other modes, once in each age and seven times at most. */
+static bool wanted_once(const struct sweep *w, const struct target *t)
+{
+	return t->tried < TRIES && target_elsewhere(t) == NULL
+	       && strncmp(fault_infos[t->point].name, w->only, strlen(w->only)) == 0;
+}
+
+static bool wanted(const struct sweep *w, const struct target *t)
+{
+	return wanted_once(w, t) && (t->tried == 0 || t->next_age <= w->ages) && (!target_of_mirror(t) || w->mirrored);
+}
+
+static bool any_left(const struct sweep *w)
+{
+	bool some = false;
+
+	for (unsigned i = 0; i < w->targets.n; i++)
+		some |= wanted_once(w, &w->targets.v[i]);
+	return some;
 }
 
 /* The short form visits some; the long one each, in another order each time. */
 static void run(struct sweep *w, uint64_t n)
 {
-	unsigned at = (unsigned)sweep_pick(w, w->targets.n), stride = 37;
+	unsigned at = (unsigned)sweep_pick(w, w->targets.n), stride = 37, idle = 0;
 
 	while (w->targets.n % stride == 0)
 		stride += 2;
-	for (unsigned i = 0; w->kills < n && sound(w); i++) {
+	for (unsigned i = 0; w->kills < n && sound(w) && any_left(w); i++) {
 		struct target *t = &w->targets.v[(at + i * stride) % w->targets.n];
 
-		if (t->tried >= 2 || target_elsewhere(t) != NULL || (target_of_mirror(t) && !w->mirrored))
-			continue;
-		aim(w, t);
-		if (w->age >= AGE)
+		if (wanted(w, t)) {
+			aim(w, t);
+			idle = 0;
+		}
+		/* None is left for this age. */
+		if (w->age >= AGE || ++idle > w->targets.n) {
 			next_age(w);
+			idle = 0;
+		}
 	}
 	if (sound(w))
 		whole(w);
@@ -387,7 +415,7 @@ static int report(struct sweep *w, int64_t began, bool full)
 
 int main(int argc, char **argv)
 {
-	static struct sweep w = { .seed = 2, .segment_mb = 1 };
+	static struct sweep w = { .seed = 2, .segment_mb = 1, .only = "" };
 	uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : SHORT_KILLS;
 	int64_t began = served_now_ns();
 	char path[192];
@@ -398,6 +426,8 @@ int main(int argc, char **argv)
 		w.seed = strtoull(argv[2], NULL, 10);
 	else if (argc > 1 && getrandom(&w.seed, 4, 0) != 4)
 		return 2;
+	if (argc > 3)
+		w.only = argv[3];
 	w.random = w.seed;
 	w.began = began;
 	w.brief = argc <= 1;
@@ -413,7 +443,7 @@ int main(int argc, char **argv)
 	sweep_forget(&w);
 	if (start(&w))
 		run(&w, n);
-	status = report(&w, began, argc > 1 && n >= 2000);
+	status = report(&w, began, argc > 1 && argc < 4 && n >= 2000);
 	load_close(&w.load);
 	client_fini(&w.hand);
 	if (status != 0)

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/crc32c.h"
 #include "common/err.h"
 
 #define MS INT64_C(1000000)
@@ -133,11 +134,17 @@ static void by_first_start(struct sweep *w)
 static void by_fault(enum fault_point p, enum fault_action a, uint32_t times)
 {
 	fault_arm(fault_page, 2, p, SERVED_WAL, a, 1, times);
-	await_ns(800 * MS);
+	await_ns(1500 * MS);
 }
 
 static void by_failed_sync(struct sweep *w) { (void)w; by_fault(FAULT_GROUP_SYNC, FAULT_EIO, 1); }
-static void by_full_disk(struct sweep *w) { (void)w; by_fault(FAULT_SPARE_ALLOCATE, FAULT_ENOSPC, 1); }
+
+/* No room for a spare, or for the head of the next segment. */
+static void by_full_disk(struct sweep *w)
+{
+	by_fault(sweep_pick(w, 2) == 0 ? FAULT_SPARE_ALLOCATE : FAULT_SEGMENT_WRITE_HEADER, FAULT_ENOSPC, 1);
+}
+
 static void by_failed_header(struct sweep *w) { (void)w; by_fault(FAULT_SEGMENT_SYNC_HEADER, FAULT_EIO, 1); }
 
 /* Short of its end: the next one has a tail to write again, or records to apply. */
@@ -183,6 +190,38 @@ static void by_backup(struct sweep *w)
 	strcat(body, "}");
 	(void)client_ask(&w->hand, "POST", "/api/v1/admin/backup", body);
 	await_ns(400 * MS);
+}
+
+/* One that dies within; the next one of that name puts away what is left of it. */
+static void by_half_backup(struct sweep *w)
+{
+	fault_arm(fault_page, 2, FAULT_BACKUP_SYNC, SERVED_WAL, FAULT_KILL, 1, 1);
+	by_backup(w);
+	if (any_fired() || !served_ready(&w->s, 5))
+		return;
+	w->backups--;
+	by_backup(w);
+}
+
+/* One that gets other terms; and new ones that the log does not take, so they are taken back. */
+static void by_spaces(struct sweep *w)
+{
+	int64_t deadline = served_now_ns() + 2000 * MS;
+	char body[128];
+
+	for (unsigned k = 1; k < 4 && !any_fired(); k++) {
+		snprintf(body, sizeof body, "{\"id\":\"hand\",\"quota\":{\"memories\":%u}}", k);
+		(void)client_ask(&w->hand, "POST", "/api/v1/spaces", body);
+	}
+	(void)client_ask(&w->hand, "DELETE", "/api/v1/spaces/hand", NULL);
+	/* The round that fails has to hold one of ours: later ones are refused by the workers. */
+	atomic_store(&w->load.pause_us, 50000);
+	fault_arm(fault_page, 2, FAULT_GROUP_WRITE, SERVED_WAL, FAULT_EIO, 2 + (uint32_t)sweep_pick(w, 9), 1000);
+	while (!any_fired() && served_now_ns() < deadline) {
+		(void)client_ask(&w->hand, "POST", "/api/v1/spaces", "{\"id\":\"hand\"}");
+		(void)client_ask(&w->hand, "DELETE", "/api/v1/spaces/hand", NULL);
+	}
+	atomic_store(&w->load.pause_us, 0);
 }
 
 /* The one that is there now, made from a whole base. */
@@ -287,6 +326,29 @@ static void by_damaged_checkpoint(struct sweep *w)
 	rise(w);
 }
 
+/* As if another build had written it: the header's word 25 tells of the layout, its last one is
+ * the CRC (wal/checkpoint.h). */
+static void by_other_layout(struct sweep *w)
+{
+	uint32_t header[1024];
+	char path[512];
+	int fd;
+
+	by_checkpoint(w);
+	if (any_fired())
+		return;
+	fell(w, true);
+	fd = last_of(w, "data/checkpoints", ".ckpt", path) ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	if (fd >= 0 && pread(fd, header, sizeof header, 0) == (ssize_t)sizeof header) {
+		header[25] ^= 1;
+		header[1023] = crc32c(0, header, sizeof header - sizeof header[0]);
+		EG_ASSERT(pwrite(fd, header, sizeof header, 0) == (ssize_t)sizeof header);
+	}
+	if (fd >= 0)
+		close(fd);
+	rise(w);
+}
+
 /* ---- the second copy of the log */
 
 static void by_damaged_copy(struct sweep *w)
@@ -341,6 +403,9 @@ static const struct { const char *name; void (*run)(struct sweep *); } stimuli[S
 	[BY_LOST_COPY] = { "a copy that cannot be written", by_lost_copy },
 	[BY_MENDED_COPY] = { "a log that cannot be written", by_mended_copy },
 	[BY_OTHER_SIZE] = { "another segment size", by_other_size },
+	[BY_OTHER_LAYOUT] = { "a checkpoint of another layout", by_other_layout },
+	[BY_HALF_BACKUP] = { "a backup after one that died", by_half_backup },
+	[BY_SPACES] = { "spaces that change or are refused", by_spaces },
 	[BY_FIRST_START] = { "the first start", by_first_start },
 	[BY_END] = { "an end", by_end },
 };

@@ -18,6 +18,7 @@ struct sweep {
 	struct client hand;            /* for what an operator asks */
 	struct targets targets;
 	uint64_t seed, random, kills, pairs, others, complaints, ages, twice, not_ready;
+	const char *only;              /* points whose names begin so */
 	unsigned age, segment_mb, backups;
 	struct member before[MEMBERS];
 	unsigned n_before;

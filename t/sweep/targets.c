@@ -36,12 +36,13 @@ static const struct { const char *prefix; enum stimulus stimulus; } hints[] = {
 	{ "SUPERBLOCK_RENEWED", BY_DAMAGED_SUPERBLOCK }, { "SUPERBLOCK_UPDATE", BY_CHECKPOINT },
 	{ "SUPERBLOCK_OPEN", BY_DEAD_WAL }, { "SUPERBLOCK_READ", BY_DEAD_WAL }, { "SUPERBLOCK_", BY_FIRST_START },
 	{ "DATADIR_FOLDER_SYNC", BY_FIRST_START }, { "DATADIR_TMP_UNLINK", BY_REST }, { "DATADIR_", BY_DEAD_WAL },
-	{ "SPARE_UNLINK", BY_FULL_DISK }, { "SEGMENT_UNLINK", BY_FULL_DISK }, { "SPARE_REMOVE", BY_OTHER_SIZE },
+	{ "SPARE_UNLINK", BY_FULL_DISK }, { "SEGMENT_UNLINK", BY_FULL_DISK },
+	{ "SPACE_UNRESERVED", BY_SPACES }, { "SPACE_CHANGED", BY_SPACES }, { "SPARE_REMOVE", BY_OTHER_SIZE },
 	{ "SEGMENT_GIVEN_UP", BY_FAILED_SYNC }, { "SEGMENT_HALF_NAMED", BY_DEAD_WAL },
 	{ "DUMP_TMP_UNLINK", BY_HALF_CHECKPOINT }, { "DUMP_", BY_CHECKPOINT }, { "CHECKPOINT_READ", BY_CHECKPOINT_ALONE },
 	{ "CHECKPOINT", BY_CHECKPOINT }, { "INSTALL_", BY_CHECKPOINT }, { "RETIRE_", BY_CHECKPOINTS },
-	{ "LOAD_FALLBACK", BY_DAMAGED_CHECKPOINT }, { "LOAD_", BY_CHECKPOINT_ALONE },
-	{ "APPLY_LOADED", BY_CHECKPOINT_ALONE }, { "BACKUP_LINK", BY_BACKUP_OF_BASE },
+	{ "LOAD_FALLBACK", BY_DAMAGED_CHECKPOINT }, { "LOAD_PLACED", BY_OTHER_LAYOUT }, { "LOAD_", BY_CHECKPOINT_ALONE },
+	{ "APPLY_LOADED", BY_CHECKPOINT_ALONE }, { "BACKUP_LINK", BY_BACKUP_OF_BASE }, { "BACKUP_UNLINK", BY_HALF_BACKUP },
 	{ "BACKUP_MANIFEST_OPEN", BY_BACKUP_OF_BASE }, { "BACKUP_MANIFEST_READ", BY_BACKUP_OF_BASE },
 	{ "BACKUP_VERIFY_", BY_BACKUP_OF_BASE },
 	{ "BACKUP_", BY_BACKUP }, { "MIRROR_REPAIRED", BY_DAMAGED_COPY }, { "MIRROR_LOST", BY_LOST_COPY },
@@ -54,6 +55,7 @@ static const struct { const char *prefix, *why; } elsewhere[] = {
 	{ "LOSSES_", "not in the server: engram recover" },
 	{ "CHECK_", "not in the server: engram check" },
 	{ "RESTORE_", "not in the server: engram restore" },
+	{ "DUMP_SYNC_PART", "in a large store only: t/unit/wal_install" },
 };
 
 static bool begins(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }

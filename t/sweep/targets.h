@@ -14,7 +14,8 @@ enum stimulus {
 	BY_LOAD, BY_DEAD_WORKER, BY_DEAD_WAL, BY_LEFT_WAL, BY_DEAD_ROUND, BY_DEAD_CONSOLIDATION, BY_TIME, BY_RELOAD,
 	BY_FAILED_SYNC, BY_FULL_DISK, BY_FAILED_HEADER, BY_REST, BY_CHECKPOINT, BY_CHECKPOINTS, BY_HALF_CHECKPOINT,
 	BY_BACKUP, BY_BACKUP_OF_BASE, BY_NEW_MASTER, BY_LOG_ALONE, BY_CHECKPOINT_ALONE, BY_DAMAGED_CHECKPOINT,
-	BY_DAMAGED_SUPERBLOCK, BY_DAMAGED_COPY, BY_LOST_COPY, BY_MENDED_COPY, BY_OTHER_SIZE, BY_FIRST_START, BY_END,
+	BY_DAMAGED_SUPERBLOCK, BY_DAMAGED_COPY, BY_LOST_COPY, BY_MENDED_COPY, BY_OTHER_SIZE, BY_OTHER_LAYOUT,
+	BY_HALF_BACKUP, BY_SPACES, BY_FIRST_START, BY_END,
 	STIMULI,
 };
 
@@ -25,7 +26,7 @@ struct target {
 	enum served_kind kind;
 	enum stimulus stimulus;        /* to try first; one that has worked, if known */
 	bool known;
-	unsigned tried;                /* times that all were tried in vain */
+	unsigned tried, next_age;      /* times that all were tried in vain; not before this age again */
 	uint32_t kills;
 };
 

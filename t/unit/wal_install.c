@@ -453,6 +453,26 @@ static void a_fault_at_any_step_leaves_one_in_force(void **state)
 	assert_true(fired >= 50);
 }
 
+/* One large enough to be synced in pieces. */
+static void a_fault_between_two_pieces(void **state)
+{
+	static const enum fault_action actions[] = { FAULT_KILL, FAULT_AFTER, FAULT_EIO, FAULT_ENOSPC };
+	struct room *r = *state;
+
+	fault_page = fault_page_new();
+	assert_non_null(fault_page);
+	r->each = 40000;
+	store(r, 20000);
+	assert_int_equal(checkpoint(r), EG_E_OK);
+	for (unsigned a = 0; a < sizeof actions / sizeof actions[0]; a++) {
+		if (!(fault_infos[FAULT_DUMP_SYNC_PART].actions & actions[a]))
+			continue;
+		atomic_store(&store_root(&r->b->w)->checkpoint_id, 0);     /* all of it is written */
+		assert_true(attempt(r, FAULT_DUMP_SYNC_PART, actions[a], 1));
+		go_on(r);
+	}
+}
+
 #endif
 
 int main(void)
@@ -465,6 +485,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(another_memory_is_refused, set_up, tear_down),
 #ifdef EG_FAULTS
 		cmocka_unit_test_setup_teardown(a_fault_at_any_step_leaves_one_in_force, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_fault_between_two_pieces, set_up, tear_down),
 #endif
 	};
 
