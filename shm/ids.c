@@ -25,6 +25,15 @@ void ids_probe(const struct store *s, unsigned shard, uint64_t key, struct ids_p
 	p->at = p->tag & p->mask;
 }
 
+void ids_prefetch(const struct store *s, unsigned shard, uint64_t key)
+{
+	struct ids_probe p;
+
+	ids_probe(s, shard, key, &p);
+	if (p.left > 0)
+		__builtin_prefetch(&p.words[p.at], 1);
+}
+
 uint32_t ids_next(struct ids_probe *p)
 {
 	while (p->left > 0) {

@@ -21,6 +21,8 @@ struct ids_probe { const _Atomic uint64_t *words; uint64_t mask, at, left; uint3
 /* All numbers whose word bears the key's tag, one by one; EG_NONE at the end. */
 void ids_probe(const struct store *s, unsigned shard, uint64_t key, struct ids_probe *p);
 uint32_t ids_next(struct ids_probe *p);
+/* It will be looked for soon. */
+void ids_prefetch(const struct store *s, unsigned shard, uint64_t key);
 
 /* Key of a space's name in table EG_SHARDS. */
 uint64_t ids_space_key(const char *id, size_t n);

@@ -118,10 +118,10 @@ static int set_length(const struct region *r, uint64_t bytes)
 	return saved;
 }
 
-/* New pages, in memory and zero; 0 or an errno. Huge ones in one go: a page in each huge
- * page's place is enough for a collapse, which fills what is missing by itself, and
- * neither makes 512 faults nor copies. The last call makes what is missing yet. */
-static int populate(const struct region *r, uint64_t old, uint64_t want)
+/* Huge ones in one go: a page in each huge page's place is enough for a collapse, which fills
+ * what is missing by itself, and neither makes 512 faults nor copies. The last call makes
+ * what is missing yet. */
+int region_fill(const struct region *r, uint64_t old, uint64_t want)
 {
 	for (uint64_t at = old; r->huge && at < want; at += EG_REGION_GRAIN)
 		if (madvise(r->base + at, 1, MADV_POPULATE_WRITE) != 0)
@@ -133,33 +133,56 @@ static int populate(const struct region *r, uint64_t old, uint64_t want)
 	return madvise(r->base + old, want - old, MADV_POPULATE_WRITE) != 0 ? errno : 0;
 }
 
-enum err region_grow(struct region *r, uint64_t bytes, struct fault *f)
+/* As it was before. */
+static enum err not_grown(struct region *r, uint64_t want, int error, struct fault *f)
 {
-	uint64_t old = region_grown(r), want = round_up(bytes, EG_REGION_GRAIN);
+	uint64_t old = region_grown(r);
+	int back = set_length(r, old);
+
+	LOG_WARN("%s: cannot grow from %llu to %llu bytes: %s%s", r->name, (unsigned long long)old,
+	         (unsigned long long)want, strerror(error), back ? " (and not shrunk back)" : "");
+	return err_set(f, EG_E_NO_STORAGE, NULL, NULL, "no shared memory for %llu bytes more: %s",
+	               (unsigned long long)(want - old), strerror(error));
+}
+
+enum err region_extend(struct region *r, uint64_t bytes, uint64_t *want, struct fault *f)
+{
 	int error;
 
 	EG_ASSERT(r->writable);
-	if (bytes <= old)
+	*want = round_up(bytes, EG_REGION_GRAIN);
+	if (*want <= region_grown(r)) {
+		*want = region_grown(r);
 		return EG_E_OK;
-	if (want > r->reserved)
-		return err_set(f, EG_E_NO_STORAGE, NULL, NULL, "%s: %llu bytes are beyond its reserved %zu",
-		               r->name, (unsigned long long)want, r->reserved);
-	error = set_length(r, want);
-	FAULT(REGION_EXTENDED);
-	if (error == 0)
-		error = populate(r, old, want);
-	if (error != 0) {
-		int back = set_length(r, old);
-
-		LOG_WARN("%s: cannot grow from %llu to %llu bytes: %s%s", r->name, (unsigned long long)old,
-		         (unsigned long long)want, strerror(error), back ? " (and not shrunk back)" : "");
-		return err_set(f, EG_E_NO_STORAGE, NULL, NULL, "no shared memory for %llu bytes more: %s",
-		               (unsigned long long)(want - old), strerror(error));
 	}
+	if (*want > r->reserved)
+		return err_set(f, EG_E_NO_STORAGE, NULL, NULL, "%s: %llu bytes are beyond its reserved %zu",
+		               r->name, (unsigned long long)*want, r->reserved);
+	error = set_length(r, *want);
+	FAULT(REGION_EXTENDED);
+	return error == 0 ? EG_E_OK : not_grown(r, *want, error, f);
+}
+
+enum err region_reach(struct region *r, uint64_t want, int error, struct fault *f)
+{
+	if (error != 0)
+		return not_grown(r, want, error, f);
 	FAULT(REGION_POPULATED);
-	atomic_store_explicit(r->grown, want, memory_order_release);
+	if (want > region_grown(r))
+		atomic_store_explicit(r->grown, want, memory_order_release);
 	FAULT(REGION_GROWN);
 	return EG_E_OK;
+}
+
+enum err region_grow(struct region *r, uint64_t bytes, struct fault *f)
+{
+	uint64_t old = region_grown(r), want;
+	enum err e;
+
+	if (bytes <= old)
+		return EG_E_OK;
+	e = region_extend(r, bytes, &want, f);
+	return e == EG_E_OK ? region_reach(r, want, region_fill(r, old, want), f) : e;
 }
 
 unsigned region_unlink_all(const char *prefix)

@@ -16,6 +16,14 @@ enum err region_adopt(struct region *r, const char *name, size_t reserved,
  * then the region is as it was. */
 enum err region_grow(struct region *r, uint64_t bytes, struct fault *f) EG_MUST_USE;
 
+/* The same in three steps, so that several threads can populate. region_extend makes the object
+ * longer; *want: how long it will be, a whole number of grains. region_fill populates bytes
+ * from..to (whole grains) of that: 0 or an errno, any thread. region_reach publishes when all
+ * of it was filled; error != 0: what region_fill said, and the region is as it was. */
+enum err region_extend(struct region *r, uint64_t bytes, uint64_t *want, struct fault *f) EG_MUST_USE;
+int region_fill(const struct region *r, uint64_t from, uint64_t to) EG_MUST_USE;
+enum err region_reach(struct region *r, uint64_t want, int error, struct fault *f) EG_MUST_USE;
+
 /* Address of bytes at offset, for writing. */
 static inline void *region_for_write(const struct region *r, uint64_t offset, size_t bytes)
 {

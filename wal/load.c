@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include "common/clock.h"
@@ -18,6 +19,18 @@ void load_fail(struct load *l, const struct fault *f)
 		l->fault = *f;
 	atomic_store(&l->failed, true);
 	pthread_mutex_unlock(&l->lock);
+}
+
+void *load_room(struct load *l, uint64_t n, size_t each)
+{
+	size_t bytes = (n + 1) * each;
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	EG_ASSERT(at != MAP_FAILED && l->n_rooms < EG_LOAD_ROOMS);
+	(void)madvise(at, bytes, MADV_HUGEPAGE);       /* a wish: small ones will do */
+	l->rooms[l->n_rooms].at = at;
+	l->rooms[l->n_rooms++].bytes = bytes;
+	return at;
 }
 
 struct load_job { struct load *l; void (*fn)(struct load *); };
@@ -38,6 +51,7 @@ static enum err in_threads(struct load *l, void (*fn)(struct load *), unsigned m
 	pthread_t threads[EG_LOAD_THREADS];
 	unsigned n = 0;
 
+	most = most < EG_LOAD_THREADS ? most : EG_LOAD_THREADS;
 	atomic_store(&l->next, 0);
 	while (n + 1 < most && pthread_create(&threads[n], NULL, run, &job) == 0)
 		n++;
@@ -63,8 +77,12 @@ static enum err load(struct load *l, struct fault *f)
 	int64_t since = clock_mono_ns();
 	enum err e = load_spaces(l, f);
 
+	load_size_up(l);
 	if (e == EG_E_OK)
-		e = load_rows(l, f);
+		e = in_threads(l, load_rows, l->threads, f);
+	FAULT(LOAD_ROWS);
+	if (e == EG_E_OK)
+		load_sort(l);
 	phase_ended(l, EG_LOAD_ROWS, &since);
 	if (e == EG_E_OK)
 		e = load_plan_spans(l, f);
@@ -72,7 +90,7 @@ static enum err load(struct load *l, struct fault *f)
 		e = load_frame(l, f);
 	phase_ended(l, EG_LOAD_FRAME, &since);
 	if (e == EG_E_OK)
-		e = in_threads(l, load_segments, l->anew ? 1 : l->threads, f);
+		e = in_threads(l, load_segments, l->anew ? 1 : 2 * l->threads, f);
 	phase_ended(l, EG_LOAD_RECORDS, &since);
 	FAULT(LOAD_SEGMENTS);
 	if (e == EG_E_OK)
@@ -94,15 +112,11 @@ static enum err load(struct load *l, struct fault *f)
 
 static void forget(struct load *l)
 {
-	free(l->rows);
-	free(l->loaded);
+	for (unsigned i = 0; i < l->n_rooms; i++)
+		munmap(l->rooms[i].at, l->rooms[i].bytes);
+	free(l->row_at);
 	free(l->generations);
-	free(l->order);
 	free(l->spans);
-	free(l->live);
-	free(l->by_shard);
-	for (unsigned k = 0; k < EG_CLASSES; k++)
-		free(l->taken[k]);
 	pthread_mutex_destroy(&l->lock);
 	checkpoint_close(&l->c);
 }

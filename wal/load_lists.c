@@ -45,6 +45,8 @@ void load_count(struct load *l, struct load_sums *s, const struct record *r, int
 	s->derived_bytes += r->flags & EG_RECORD_DERIVED ? (uint64_t)sign * vector : 0;
 }
 
+#define EG_AT_ONCE 12u                 /* words on their way from memory */
+
 /* ---- id tables ------------------------------------------------------------------- */
 
 enum err load_prepare_ids(struct load *l, struct fault *f)
@@ -60,11 +62,10 @@ enum err load_prepare_ids(struct load *l, struct fault *f)
 		sum += n[s];
 	}
 	l->shard_first[EG_SHARDS] = sum;
-	l->by_shard = malloc((sum + 1) * sizeof *l->by_shard);
-	EG_ASSERT(l->by_shard != NULL);
+	l->by_shard = load_room(l, sum, sizeof *l->by_shard);
 	for (uint64_t i = 0; i < l->n; i++)
 		if (l->loaded[i].live)
-			l->by_shard[at[l->loaded[i].shard]++] = (uint32_t)i;
+			l->by_shard[at[l->loaded[i].shard]++] = (struct load_key){ l->loaded[i].key, (uint32_t)i, l->rows[i].slot };
 	for (unsigned s = 0; s < EG_SHARDS && e == EG_E_OK; s++) {
 		if (n[s] == 0)
 			continue;
@@ -107,26 +108,26 @@ static bool same_id(const struct body *a, const struct body *b)
 }
 
 /* An id with two rows was deleted and stored again during the dump: the newer row stays. */
-static void load_id(struct load *l, unsigned shard, const struct loaded *me, uint32_t slot, struct load_sums *sums)
+static void load_id(struct load *l, unsigned shard, const struct load_key *me, struct load_sums *sums)
 {
 	struct ids_probe p;
 	uint32_t other;
 
 	ids_probe(&l->w->store, shard, me->key, &p);
 	while ((other = ids_next(&p)) != EG_NONE) {
-		const struct body *mine = body_at(l, me->body);
+		const struct body *mine = body_at(l, l->loaded[me->row].body);
 		const struct body *his = body_at(l, atomic_load(&slot_for_write(l->w, other)->body));
 
 		if (!same_id(mine, his))
 			continue;
 		if (his->record.lsn > mine->record.lsn) {
-			drop(l, slot, mine, sums);
+			drop(l, me->slot, mine, sums);
 			return;
 		}
 		(void)ids_remove(l->w, shard, me->key, other);
 		drop(l, other, his, sums);
 	}
-	ids_insert(l->w, shard, me->key, slot);
+	ids_insert(l->w, shard, me->key, me->slot);
 }
 
 void load_ids(struct load *l)
@@ -136,9 +137,9 @@ void load_ids(struct load *l)
 
 	while ((shard = atomic_fetch_add(&l->next, 1)) < EG_SHARDS) {
 		for (uint64_t i = l->shard_first[shard]; i < l->shard_first[shard + 1]; i++) {
-			uint32_t row = l->by_shard[i];
-
-			load_id(l, shard, &l->loaded[row], l->rows[row].slot, &sums);
+			if (i + EG_AT_ONCE < l->shard_first[shard + 1])
+				ids_prefetch(&l->w->store, shard, l->by_shard[i + EG_AT_ONCE].key);
+			load_id(l, shard, &l->by_shard[i], &sums);
 		}
 		desk_beat(l->w->desks);
 		FAULT(LOAD_SHARD);

@@ -6,6 +6,7 @@
 #include "wal/load.h"
 
 #define EG_LOAD_THREADS 64u
+#define EG_LOAD_ROOMS (EG_CLASSES * 2u + 8u)
 
 struct loaded {                        /* of a row: what its record said */
 	uint64_t body, key;
@@ -15,6 +16,7 @@ struct loaded {                        /* of a row: what its record said */
 };
 
 struct load_lsn { uint64_t lsn; uint32_t row; };
+struct load_key { uint64_t key; uint32_t row, slot; };
 struct load_span { uint64_t start; uint64_t first, end; };   /* a segment and its part of `order` */
 
 struct load {
@@ -26,15 +28,20 @@ struct load {
 	struct checkpoint_row *rows;
 	struct loaded *loaded;
 	uint64_t n;
+	uint64_t *row_at;              /* per extent of the checkpoint: the first of its rows */
 	uint32_t *generations;         /* per extent of rows: highest of its slots */
 	uint32_t n_extents;
 	struct load_lsn *order;        /* rows by LSN */
+	uint64_t record_bytes;         /* of the log for a record, on the average; 0: not known */
+	uint64_t tail;                 /* records above start_lsn, about */
 	struct load_span *spans;
 	unsigned n_spans;
 	uint8_t *live;                 /* per slot */
 	uint8_t *taken[EG_CLASSES];    /* per node: 1 */
-	uint32_t *by_shard;            /* rows, those of a shard side by side */
+	struct load_key *by_shard;     /* rows that live, those of a shard side by side */
 	uint64_t shard_first[EG_SHARDS + 1];
+	struct { void *at; size_t bytes; } rooms[EG_LOAD_ROOMS];      /* of the arrays above */
+	unsigned n_rooms;
 	unsigned threads;
 	_Atomic unsigned next;         /* piece of work to be taken */
 	_Atomic bool failed, rot;
@@ -48,7 +55,9 @@ struct body;
 
 /* load_rows.c: what the checkpoint says. */
 enum err load_spaces(struct load *l, struct fault *f) EG_MUST_USE;
-enum err load_rows(struct load *l, struct fault *f) EG_MUST_USE;
+void load_size_up(struct load *l);     /* how many there are, and room for them */
+void load_rows(struct load *l);        /* one thread of several */
+void load_sort(struct load *l);
 /* Slots and nodes exist, empty; rows of one node are parted. */
 enum err load_frame(struct load *l, struct fault *f) EG_MUST_USE;
 
@@ -64,6 +73,10 @@ void load_unplace(struct load *l, const struct body *b, uint32_t slot);
 enum err load_prepare_ids(struct load *l, struct fault *f) EG_MUST_USE;
 void load_ids(struct load *l);         /* one thread of several */
 void load_lists(struct load *l);
+
+/* Room for n things, all zero, until the end: in huge pages, for a page fault costs more than
+ * what is done to a page. */
+void *load_room(struct load *l, uint64_t n, size_t each);
 
 /* Remember the first failure and let the other threads end. */
 void load_fail(struct load *l, const struct fault *f);

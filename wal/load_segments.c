@@ -1,6 +1,9 @@
 /* Loading: the records that rows name, a thread a segment, see load.h. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/fault.h"
 #include "shm/node_write.h"
@@ -17,6 +20,50 @@ static enum err rotten(struct load *l, uint64_t from, uint64_t to, const char *w
 	return err_set(f, EG_E_VALIDATION, NULL, NULL,
 	               "the log is damaged: of LSN %llu to %llu records are missing that checkpoint %llu needs (%s)",
 	               (unsigned long long)from, (unsigned long long)to, (unsigned long long)l->c.header.id, why);
+}
+
+/* Segments are cut to their used length when the next one begins. */
+static uint64_t bytes_of_a_record(const struct load *l, const uint64_t *starts, unsigned n)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i + 1 < n; i++) {
+		char path[4200];
+		struct stat st;
+
+		datadir_segment_path(l->d, path, starts[i]);
+		bytes += stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+	}
+	return n > 1 && starts[n - 1] > starts[0] ? bytes / (starts[n - 1] - starts[0]) : 0;
+}
+
+/* Of a segment that was not cut yet: what was never written has no blocks. */
+static uint64_t written_bytes(const struct load *l, uint64_t start)
+{
+	char path[4200];
+	off_t end = -1;
+	int fd;
+
+	datadir_segment_path(l->d, path, start);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		end = lseek(fd, 0, SEEK_HOLE);
+		close(fd);
+	}
+	return end > 0 ? (uint64_t)end : 0;
+}
+
+/* Records that the log has above the checkpoint: how many there may be, for the room that they take. */
+static uint64_t tail_records(const struct load *l, const uint64_t *starts, unsigned n)
+{
+	uint64_t from = l->c.header.start_lsn + 1;
+
+	if (n == 0 || l->record_bytes == 0)
+		return 0;
+	if (starts[n - 1] > from)
+		return starts[n - 1] - from + written_bytes(l, starts[n - 1]) / l->record_bytes;
+	from -= starts[n - 1];
+	return written_bytes(l, starts[n - 1]) / l->record_bytes > from ? written_bytes(l, starts[n - 1]) / l->record_bytes - from : 0;
 }
 
 /* The segments that rows need, each with its rows. The last segment that begins at or
@@ -42,6 +89,8 @@ enum err load_plan_spans(struct load *l, struct fault *f)
 		if (span.end > span.first)
 			l->spans[l->n_spans++] = span;
 	}
+	l->record_bytes = bytes_of_a_record(l, starts, n);
+	l->tail = tail_records(l, starts, n);
 	free(starts);
 	return e;
 }
@@ -68,37 +117,66 @@ static bool fits(struct load *l, const struct checkpoint_row *row, const struct 
 	           || take_chunk(&node_chunk_for_write(l->w, class_, row->node / EG_CHUNK)->space, r->space));
 }
 
-static enum err load_record(struct load *l, uint32_t number, const struct record *r, struct load_sums *sums,
-                            struct fault *f)
-{
-	struct checkpoint_row *row = &l->rows[number];
-	const struct space *sp = space_get(&l->w->store, r->space);
-	struct plan plan;
-	enum err e = EG_E_OK;
+struct pending { const struct record *r; uint32_t row; uint64_t body; };
 
-	if (sp != NULL && atomic_load(&sp->state) != EG_SPACE_LIVE)
-		return EG_E_OK;            /* deleted while the rows were written */
-	if (sp == NULL || !fits(l, row, r))
+/* Records that are taken in one go: the heap's lock is taken once for all of them, and their
+ * places are on their way from memory meanwhile. */
+#define EG_BUNCH 32u
+struct bunch { unsigned n; struct pending of[EG_BUNCH]; };
+
+static enum err check_record(struct load *l, const struct checkpoint_row *row, const struct record *r, bool *live, struct fault *f)
+{
+	const struct space *sp = space_get(&l->w->store, r->space);
+
+	*live = sp == NULL || atomic_load(&sp->state) == EG_SPACE_LIVE;   /* deleted while the rows were written */
+	if (*live && (sp == NULL || !fits(l, row, r)))
 		return err_set(f, EG_E_VALIDATION, NULL, NULL, "checkpoint %llu: the row of slot %u is not that of LSN %llu",
 		               (unsigned long long)l->c.header.id, row->slot, (unsigned long long)r->lsn);
-	if (l->anew)
+	return EG_E_OK;
+}
+
+static enum err bunch_add(struct load *l, struct bunch *b, uint32_t number, const struct record *r, struct fault *f)
+{
+	struct checkpoint_row *row = &l->rows[number];
+	bool live;
+	enum err e = check_record(l, row, r, &live, f);
+
+	if (e == EG_E_OK && live && l->anew)
 		e = load_place(l, row, r, f);
-	if (e != EG_E_OK)
+	if (e != EG_E_OK || !live)
 		return e;
-	plan = (struct plan){ .record = r, .slot = row->slot, .generation = row->generation, .class_ = row->class_,
-		.node = row->node, .body_bytes = apply_body_bytes(r) };
-	pthread_mutex_lock(&l->lock);
-	e = heap_alloc(&l->w->heap, plan.body_bytes, &plan.body, f);
-	pthread_mutex_unlock(&l->lock);
-	if (e != EG_E_OK)
-		return e;
+	__builtin_prefetch(slot_for_write(l->w, row->slot), 1);
+	b->of[b->n++] = (struct pending){ r, number, 0 };
+	return EG_E_OK;
+}
+
+static void load_record(struct load *l, const struct pending *p, struct load_sums *sums)
+{
+	const struct checkpoint_row *row = &l->rows[p->row];
+	const struct record *r = p->r;
+	struct plan plan = { .record = r, .slot = row->slot, .generation = row->generation, .class_ = row->class_,
+		.node = row->node, .body_bytes = apply_body_bytes(r), .body = p->body };
+
 	apply_loaded(l->w, &plan, &(struct slot_words){ row->truth, row->memory, row->last_access_ms, row->accesses,
 		row->tier });
-	l->loaded[number] = (struct loaded){ plan.body, r->key, r->space, r->shard, true };
+	l->loaded[p->row] = (struct loaded){ plan.body, r->key, r->space, r->shard, true };
 	if (!l->anew)
 		l->live[row->slot] = 1;
 	load_count(l, sums, r, 1);
-	return EG_E_OK;
+}
+
+static enum err bunch_load(struct load *l, struct bunch *b, struct load_sums *sums, struct fault *f)
+{
+	enum err e = EG_E_OK;
+
+	pthread_mutex_lock(&l->lock);
+	for (unsigned i = 0; i < b->n && e == EG_E_OK; i++)
+		e = heap_alloc(&l->w->heap, apply_body_bytes(b->of[i].r), &b->of[i].body, f);
+	pthread_mutex_unlock(&l->lock);
+	for (unsigned i = 0; i < b->n && e == EG_E_OK; i++)
+		load_record(l, &b->of[i], sums);
+	b->n = 0;
+	return e;
 }
 
 /* The rows that this group has; *at moves on. */
@@ -106,6 +184,7 @@ static enum err load_group(struct load *l, const struct group_header *g, const s
                            struct load_sums *sums, struct fault *f)
 {
 	const struct record *r = NULL;
+	struct bunch b = { 0 };
 	enum err e = EG_E_OK;
 
 	while (*at < span->end && e == EG_E_OK && (r = group_next(g, r)) != NULL) {
@@ -113,9 +192,13 @@ static enum err load_group(struct load *l, const struct group_header *g, const s
 			continue;
 		if (r->lsn > l->order[*at].lsn)
 			return rotten(l, l->order[*at].lsn, r->lsn - 1, "the log jumps", f);
-		e = load_record(l, l->order[*at].row, r, sums, f);
+		e = bunch_add(l, &b, l->order[*at].row, r, f);
+		if (e == EG_E_OK && b.n == EG_BUNCH)
+			e = bunch_load(l, &b, sums, f);
 		++*at;
 	}
+	if (e == EG_E_OK)
+		e = bunch_load(l, &b, sums, f);
 	FAULT(LOAD_GROUP);
 	return e;
 }
@@ -130,7 +213,7 @@ static enum err load_span(struct load *l, const struct load_span *span, struct l
 	enum err e, why = EG_E_OK;
 
 	datadir_segment_path(l->d, path, span->start);
-	e = segment_open(&s, path, f);
+	e = segment_open_once(&s, path, false, f);
 	if (e == EG_E_VALIDATION
 	    || (e == EG_E_OK && (memcmp(s.header.uuid, l->d->uuid, sizeof s.header.uuid) != 0
 	                         || s.header.start_lsn != span->start)))

@@ -305,6 +305,7 @@ static enum err replay_log(struct datadir *d, struct store_writer *w, struct log
 
 	FAULT(RECOVER_REPAIRED);
 	memset(s, 0, sizeof *s);
+	s->peek = replay_peek;
 	s->want_salt[0] = atomic_load(&store_root(w)->segment_salt);
 	s->want_salt[1] = atomic_load(&store_root(w)->segment_next_salt);
 	p.acked_lsn = atomic_load(&desk_wal(h->desks)->acked_lsn);

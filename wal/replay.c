@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/fault.h"
+#include "shm/ids.h"
 #include "shm/ids_write.h"
 #include "shm/metrics.h"
 #include "shm/reclaim_write.h"
@@ -169,6 +170,14 @@ static void remember(struct replay *p, const struct record *r, const struct segm
 {
 	if (p->logged != NULL && h->boot_id == p->boot_id && r->lsn > p->acked_lsn && r->producer != 0)
 		logged_add(p->logged, r, r->type == EG_RECORD_COMMIT);
+}
+
+void replay_peek(void *arg, const struct record *r)
+{
+	struct replay *p = arg;
+
+	if (r->shard < EG_SHARDS)
+		ids_prefetch(&p->w->store, r->shard, r->key);
 }
 
 enum err replay_record(void *arg, const struct record *r, const struct segment_header *h, struct fault *f)

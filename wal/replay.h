@@ -25,7 +25,8 @@ struct replay {
 	uint64_t homeless;             /* records of spaces that no record made, after a loss */
 };
 
-/* A scan_fn (wal/scan.h); arg is a struct replay. */
+/* A scan_fn and a scan_peek (wal/scan.h); arg is a struct replay. */
+void replay_peek(void *arg, const struct record *r);
 enum err replay_record(void *arg, const struct record *r, const struct segment_header *h, struct fault *f) EG_MUST_USE;
 /* All records were seen: every shard stands at last_lsn. */
 void replay_end(struct replay *p, uint64_t last_lsn);

@@ -18,53 +18,61 @@ struct walk {
 	struct fault *f;
 };
 
-static void tail_add(struct scan_tail *t, const struct group_header *g)
+static void tail_add(struct scan_tail *t, const struct group_header *g, uint64_t offset)
 {
-	if (t->bytes + g->bytes > t->cap) {
-		size_t cap = (t->bytes + g->bytes) * 2;
-		uint8_t *bigger = aligned_alloc(64, cap);
-
-		EG_ASSERT(bigger != NULL);
-		if (t->bytes > 0)
-			memcpy(bigger, t->groups, t->bytes);
-		free(t->groups);
-		t->groups = bigger;
-		t->cap = cap;
+	if (t->n == t->cap) {
+		t->cap = t->cap ? 2 * t->cap : 64;
+		t->at = realloc(t->at, t->cap * sizeof *t->at);
+		EG_ASSERT(t->at != NULL);
 	}
-	memcpy(t->groups + t->bytes, g, g->bytes);
-	t->bytes += g->bytes;
+	t->at[t->n++] = (struct scan_group){ offset, g->first_lsn + g->n_records - 1 };
 }
 
 /* Forget groups that a witness says are durable. */
 static void tail_trim(struct scan_tail *t, uint64_t durable_lsn)
 {
-	size_t at = 0;
+	while (t->first < t->n && t->at[t->first].last_lsn <= durable_lsn)
+		t->first++;
+}
 
-	while (at < t->bytes) {
-		const struct group_header *g = (const struct group_header *)(const void *)(t->groups + at);
+/* What is left of them, up to the end. They were whole a moment ago. */
+static enum err tail_read(struct scan_tail *t, struct segment_reader *s, struct fault *f)
+{
+	const struct group_header *g;
 
-		if (g->first_lsn + g->n_records > durable_lsn + 1)
-			break;
-		at += g->bytes;
+	if (t->first == t->n)
+		return EG_E_OK;
+	t->bytes = s->offset - t->at[t->first].offset;
+	t->groups = aligned_alloc(EG_BLOCK, t->bytes);
+	EG_ASSERT(t->groups != NULL);
+	if (!segment_read_again(s, t->groups, t->bytes, t->at[t->first].offset))
+		return err_set(f, EG_E_INTERNAL, NULL, NULL, "the end of the log cannot be read again (segment from %llu): %s",
+		               (unsigned long long)s->header.start_lsn, strerror(s->error));
+	for (size_t at = 0; at < t->bytes; at += g->bytes) {
+		g = (const struct group_header *)(const void *)(t->groups + at);
+		if (g->magic != EG_GROUP_MAGIC || group_fault(g, t->bytes - at) != NULL)
+			return err_set(f, EG_E_INTERNAL, NULL, NULL, "the end of the log is another one when it is read again"
+			               " (segment from %llu)", (unsigned long long)s->header.start_lsn);
 	}
-	if (at == 0)
-		return;
-	memmove(t->groups, t->groups + at, t->bytes - at);
-	t->bytes -= at;
+	return EG_E_OK;
 }
 
 static enum err walk_group(struct walk *w, const struct segment_reader *s, const struct group_header *g,
                            uint64_t next_start)
 {
-	const struct record *r = NULL;
+	const struct record *r = NULL, *next = group_next(g, NULL);
 
 	if (g->durable_lsn > w->scan->durable_lsn)
 		w->scan->durable_lsn = g->durable_lsn;
 	if (next_start == UINT64_MAX)
-		tail_add(&w->scan->tail, g);
+		tail_add(&w->scan->tail, g, segment_offset(s));
 	tail_trim(&w->scan->tail, w->scan->durable_lsn);
-	while ((r = group_next(g, r)) != NULL && r->lsn < next_start) {
+	while ((r = next) != NULL && r->lsn < next_start) {
 		enum err e = EG_E_OK;
+
+		next = group_next(g, r);
+		if (next != NULL && w->scan->peek != NULL)
+			w->scan->peek(w->arg, next);
 
 		if (w->expected != 0 && r->lsn != w->expected)
 			return err_set(w->f, EG_E_VALIDATION, NULL, NULL,
@@ -145,7 +153,7 @@ static enum err walk_segment(struct walk *w, struct segment_reader *s, uint64_t 
 	/* The segment before was synced before this one was made. */
 	if (s->header.start_lsn > w->scan->durable_lsn + 1)
 		w->scan->durable_lsn = s->header.start_lsn - 1;
-	w->scan->tail.bytes = 0;
+	w->scan->tail.first = w->scan->tail.n = 0;
 	while (e == EG_E_OK && (g = segment_next(s, &why, &reason)) != NULL) {
 		if (g->first_lsn >= next_start)
 			break;
@@ -153,6 +161,8 @@ static enum err walk_segment(struct walk *w, struct segment_reader *s, uint64_t 
 	}
 	if (e == EG_E_OK && w->expected < next_start)
 		e = judge_end(w, s, why, &reason, next_start);
+	if (e == EG_E_OK && next_start == UINT64_MAX)
+		e = tail_read(&w->scan->tail, s, w->f);
 	w->scan->log_bytes += s->offset;
 	w->scan->last_number = s->header.number;
 	look_at_salt(w->scan, s->header.salt);
@@ -170,7 +180,7 @@ static enum err walk_file(struct walk *w, uint64_t start, uint64_t next_start)
 	enum err e;
 
 	datadir_segment_path(w->dir, path, start);
-	e = segment_open(&s, path, w->f);
+	e = segment_open_once(&s, path, true, w->f);
 	if (e != EG_E_OK)
 		return e;
 	if (memcmp(s.header.uuid, w->dir->uuid, sizeof s.header.uuid) != 0 || s.header.start_lsn != start)
@@ -267,5 +277,6 @@ bool scan_reaches(const struct datadir *d, uint64_t number, uint64_t salt, uint6
 void scan_free(struct scan *s)
 {
 	free(s->tail.groups);
+	free(s->tail.at);
 	memset(&s->tail, 0, sizeof s->tail);
 }

@@ -13,7 +13,17 @@
 #include "wal/datadir.h"
 #include "wal/segment.h"
 
-struct scan_tail { uint8_t *groups; size_t bytes, cap; };  /* whole groups, one after another */
+/* Whole groups, one after another, as they stand at the end of the last segment. While it is
+ * scanned only their places are noted: most turn out to be durable. */
+struct scan_tail {
+	uint8_t *groups;
+	size_t bytes;
+	struct scan_group { uint64_t offset, last_lsn; } *at;
+	size_t first, n, cap;          /* of `at` */
+};
+
+/* What comes behind the record that fn gets next, to be brought from memory meanwhile. */
+typedef void scan_peek(void *arg, const struct record *r);
 
 struct scan {
 	uint64_t last_lsn;             /* of the last valid record, 0 = none */
@@ -29,13 +39,14 @@ struct scan {
 	uint64_t last_used;            /* its used bytes; nothing but zeros follows if `blank` */
 	bool blank;
 	uint64_t want_salt[2];         /* set by the caller: of two segments one must be there */
+	scan_peek *peek;               /* set by the caller; NULL: nobody wants to know */
 	bool found;                    /* it is, */
 	uint64_t found_salt;           /* and this is its salt (of both: the later one's) */
 };
 
 typedef enum err scan_fn(void *arg, const struct record *r, const struct segment_header *h, struct fault *f);
 
-/* Call fn for each record from `from` on. *s is zero but for want_*. EG_E_VALIDATION: rot or a gap, with the
+/* Call fn for each record from `from` on. *s is zero but for want_* and peek. EG_E_VALIDATION: rot or a gap, with the
  * LSN range in the message. The caller frees with scan_free. */
 enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg,
                   struct scan *s, struct fault *f) EG_MUST_USE;

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/crc32c.h"
 #include "common/fault.h"
 #include "common/io.h"
+#include "wal/ahead.h"
 
 #define EG_WINDOW ((size_t)1 << 20)    /* read at a time; longer when a group is */
 
@@ -30,55 +32,39 @@ bool segment_header_valid(const struct segment_header *h)
 	return h->magic == EG_SEGMENT_MAGIC && h->crc == crc32c(0, h, offsetof(struct segment_header, crc));
 }
 
-enum err segment_open(struct segment_reader *s, const char *path, struct fault *f)
+/* Is the file in the page cache? By a look at its middle that does not wait. */
+static bool is_cached(const struct segment_reader *s)
 {
-	struct segment_header copy[2];
-	struct stat st;
-	enum err e = EG_E_OK;
+	uint8_t byte;
+	struct iovec v = { &byte, 1 };
 
-	memset(s, 0, sizeof *s);
-	s->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (s->fd < 0 || fstat(s->fd, &st) != 0) {
-		e = err_set(f, EG_E_INTERNAL, NULL, NULL, "%s: %s", path, strerror(errno));
-		goto fail;
-	}
-	s->size = (uint64_t)st.st_size;
-	for (unsigned i = 0; i < 2; i++) {
-		ssize_t got = FAULT_READ(SEGMENT_HEADER_READ, io_read_at(s->fd, &copy[i], sizeof copy[i], i * EG_BLOCK));
-
-		if (got < 0)
-			s->error = errno;
-		if (got != sizeof copy[i])
-			memset(&copy[i], 0, sizeof copy[i]);
-	}
-	if (segment_header_valid(&copy[0]) || segment_header_valid(&copy[1])) {
-		s->header = segment_header_valid(&copy[0]) ? copy[0] : copy[1];
-		s->offset = EG_SEGMENT_DATA;
-		s->prev_crc = s->header.prev_crc;
-		s->error = 0;
-		if (s->header.format == EG_SEGMENT_FORMAT)
-			return EG_E_OK;
-		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "%s: format %u, this build reads %u", path,
-		            s->header.format, EG_SEGMENT_FORMAT);
-	} else if (s->error != 0) {
-		e = err_set(f, EG_E_INTERNAL, NULL, NULL, "%s: the header cannot be read: %s", path, strerror(s->error));
-	} else {
-		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "%s: neither copy of the segment header is valid", path);
-	}
-fail:
-	if (s->fd >= 0)
-		close(s->fd);
-	s->fd = -1;
-	return e;
+	return preadv2(s->fd, &v, 1, (off_t)(s->size / 2), RWF_NOWAIT) == 1;
 }
 
-void segment_close(struct segment_reader *s)
+static void set_direct(struct segment_reader *s, bool direct)
 {
-	if (s->fd >= 0)
-		close(s->fd);
-	free(s->window);
-	memset(s, 0, sizeof *s);
-	s->fd = -1;
+	int flags = fcntl(s->fd, F_GETFL);
+
+	if (flags >= 0 && fcntl(s->fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0)
+		s->direct = direct;
+}
+
+/* Read again: past the cache it is refused, as by a file system that took the flag. */
+static bool refused(struct segment_reader *s, ssize_t got)
+{
+	if (got >= 0 || errno != EINVAL || !s->direct)
+		return false;
+	set_direct(s, false);
+	return true;
+}
+
+static ssize_t read_at(struct segment_reader *s, void *to, size_t n, uint64_t at)
+{
+	ssize_t got = FAULT_READ(GROUP_READ, io_read_at(s->fd, to, n, at));
+
+	if (refused(s, got))
+		got = FAULT_READ(GROUP_READ, io_read_at(s->fd, to, n, at));
+	return got;
 }
 
 static bool reserve(struct segment_reader *s, size_t bytes)
@@ -87,7 +73,10 @@ static bool reserve(struct segment_reader *s, size_t bytes)
 
 	if (bytes <= s->window_cap)
 		return true;
-	bigger = aligned_alloc(EG_BLOCK, bytes);
+	if (s->direct)
+		bigger = ahead_buffer(&bytes);
+	else
+		bigger = aligned_alloc(EG_BLOCK, bytes);
 	if (bigger == NULL)
 		return false;
 	if (s->window_bytes > 0)
@@ -98,24 +87,133 @@ static bool reserve(struct segment_reader *s, size_t bytes)
 	return true;
 }
 
+/* Either copy will do. */
+static enum err read_header(struct segment_reader *s, const char *path, struct fault *f)
+{
+	struct segment_header copy[2];
+
+	EG_ASSERT(reserve(s, EG_BLOCK));
+	for (unsigned i = 0; i < 2; i++) {
+		ssize_t got = FAULT_READ(SEGMENT_HEADER_READ, io_read_at(s->fd, s->window, EG_BLOCK, i * EG_BLOCK));
+
+		if (refused(s, got))
+			got = FAULT_READ(SEGMENT_HEADER_READ, io_read_at(s->fd, s->window, EG_BLOCK, i * EG_BLOCK));
+		if (got < 0)
+			s->error = errno;
+		if (got < (ssize_t)sizeof copy[i])
+			memset(&copy[i], 0, sizeof copy[i]);
+		else
+			memcpy(&copy[i], s->window, sizeof copy[i]);
+	}
+	if (segment_header_valid(&copy[0]) || segment_header_valid(&copy[1])) {
+		s->header = segment_header_valid(&copy[0]) ? copy[0] : copy[1];
+		s->offset = EG_SEGMENT_DATA;
+		s->prev_crc = s->header.prev_crc;
+		s->error = 0;
+		if (s->header.format == EG_SEGMENT_FORMAT)
+			return EG_E_OK;
+		return err_set(f, EG_E_VALIDATION, NULL, NULL, "%s: format %u, this build reads %u", path,
+		               s->header.format, EG_SEGMENT_FORMAT);
+	}
+	if (s->error != 0)
+		return err_set(f, EG_E_INTERNAL, NULL, NULL, "%s: the header cannot be read: %s", path, strerror(s->error));
+	return err_set(f, EG_E_VALIDATION, NULL, NULL, "%s: neither copy of the segment header is valid", path);
+}
+
+static enum err open_by(struct segment_reader *s, const char *path, bool once, struct fault *f)
+{
+	struct stat st;
+	enum err e;
+
+	memset(s, 0, sizeof *s);
+	s->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (s->fd < 0 || fstat(s->fd, &st) != 0) {
+		e = err_set(f, EG_E_INTERNAL, NULL, NULL, "%s: %s", path, strerror(errno));
+	} else {
+		s->size = (uint64_t)st.st_size;
+		if (once && !is_cached(s))
+			set_direct(s, true);
+		e = read_header(s, path, f);
+	}
+	if (e != EG_E_OK)
+		segment_close(s);
+	return e;
+}
+
+enum err segment_open(struct segment_reader *s, const char *path, struct fault *f)
+{
+	return open_by(s, path, false, f);
+}
+
+enum err segment_open_once(struct segment_reader *s, const char *path, bool ahead, struct fault *f)
+{
+	enum err e = open_by(s, path, true, f);
+
+	if (e == EG_E_OK && ahead)
+		s->ahead = ahead_open(s->fd);
+	return e;
+}
+
+void segment_close(struct segment_reader *s)
+{
+	ahead_close(s->ahead);
+	if (s->fd >= 0)
+		close(s->fd);
+	free(s->window);
+	memset(s, 0, sizeof *s);
+	s->fd = -1;
+}
+
+/* `need` bytes, n at most: what the thread has read, or else by this one; and what it shall read next. */
+static ssize_t read_next(struct segment_reader *s, uint8_t *to, size_t n, size_t need, uint64_t at)
+{
+	size_t all = 0;
+
+	if (s->ahead == NULL)
+		return read_at(s, to, n, at);
+	while (all < need) {
+		ssize_t got = ahead_take(s->ahead, to + all, n - all, at + all);
+
+		if (got == 0)
+			got = read_at(s, to + all, n - all, at + all);
+		if (got <= 0)
+			return all > 0 ? (ssize_t)all : got;
+		all += (size_t)got;
+		if (at + all < s->size)
+			ahead_ask(s->ahead, at + all);
+	}
+	return (ssize_t)all;
+}
+
 /* Read on behind the window, to make it `want` bytes long. A place that cannot be read
  * must not cost what lies before it, so then only what is needed is tried. */
 static bool read_on(struct segment_reader *s, size_t want, size_t need)
 {
 	size_t have = s->window_bytes;
 	uint64_t at = s->window_at + have;
-	ssize_t got = FAULT_READ(GROUP_READ, io_read_at(s->fd, s->window + have, want - have, at));
+	ssize_t got = read_next(s, s->window + have, want - have, need - have, at);
 
 	if (got < 0 && want > need)
-		got = FAULT_READ(GROUP_READ, io_read_at(s->fd, s->window + have, need - have, at));
+		got = read_at(s, s->window + have, need - have, at);
 	if (got < 0) {
 		s->error = errno;
 		return false;
 	}
 	s->window_bytes += (size_t)got;
 	/* The next window is read by the kernel while this one is looked at. */
-	(void)posix_fadvise(s->fd, (off_t)(at + (uint64_t)got), EG_WINDOW, POSIX_FADV_WILLNEED);
+	if (!s->direct)
+		(void)posix_fadvise(s->fd, (off_t)(at + (uint64_t)got), EG_WINDOW, POSIX_FADV_WILLNEED);
 	return s->window_bytes >= need;
+}
+
+bool segment_read_again(struct segment_reader *s, void *to, size_t bytes, uint64_t offset)
+{
+	ssize_t got = read_at(s, to, bytes, offset);
+
+	if (got == (ssize_t)bytes)
+		return true;
+	s->error = got < 0 ? errno : EIO;
+	return false;
 }
 
 /* Bytes of the file at offset (a multiple of a block), in the window; NULL when they are not to be had. */
@@ -142,10 +240,13 @@ static const void *look(struct segment_reader *s, uint64_t offset, size_t bytes)
 	return s->window + (offset - s->window_at);
 }
 
-/* Every record whole, its length within the group, LSNs in sequence. */
-static bool records_valid(const struct group_header *g)
+/* Every record whole, its length within the group, LSNs in sequence; and *crc that of all of the
+ * group: a record at a time, so that what is read twice comes from the cache. */
+static bool records_valid(const struct group_header *g, uint32_t *crc)
 {
 	size_t at = sizeof *g;
+
+	*crc = crc32c(0, (const uint8_t *)g + 8, sizeof *g - 8);
 
 	for (uint32_t i = 0; i < g->n_records; i++) {
 		const struct record *r = (const struct record *)(const void *)((const uint8_t *)g + at);
@@ -157,18 +258,23 @@ static bool records_valid(const struct group_header *g)
 			return false;
 		if (r->crc != crc32c(0, (const uint8_t *)r + 8, r->bytes - 8))
 			return false;
+		*crc = crc32c(*crc, r, r->bytes);
 		at += r->bytes;
 	}
+	*crc = crc32c(*crc, (const uint8_t *)g + at, g->bytes - at);
 	return true;
 }
 
 const char *group_fault(const struct group_header *g, uint64_t room)
 {
+	uint32_t crc;
+
 	if (g->bytes < EG_BLOCK || g->bytes % EG_BLOCK != 0 || g->bytes > room)
 		return "a group longer than the file";
-	if (g->crc != crc32c(0, (const uint8_t *)g + 8, g->bytes - 8))
-		return "a group whose checksum is wrong";
-	return records_valid(g) ? NULL : "a group with a malformed record";
+	if (records_valid(g, &crc))
+		return g->crc == crc ? NULL : "a group whose checksum is wrong";
+	return g->crc == crc32c(0, (const uint8_t *)g + 8, g->bytes - 8) ? "a group with a malformed record"
+	                                                                 : "a group whose checksum is wrong";
 }
 
 /* The group at offset, in s->group. Returns false with a reason; *blank says that
@@ -194,12 +300,9 @@ static bool read_group(struct segment_reader *s, uint64_t offset, bool *blank, c
 	h = look(s, offset, bytes);
 	if (h == NULL || h->bytes != bytes)
 		return false;
-	*why = "a group whose checksum is wrong";
-	if (h->crc != crc32c(0, (const uint8_t *)h + 8, bytes - 8))
-		return false;
-	*why = "a group with a malformed record";
+	*why = group_fault(h, bytes);
 	s->group = h;
-	return records_valid(h);
+	return *why == NULL;
 }
 
 const struct group_header *segment_next(struct segment_reader *s, enum err *why, struct fault *f)

@@ -70,10 +70,16 @@ struct segment_reader {
 	uint64_t window_at;
 	size_t window_bytes, window_cap;
 	int error;                     /* errno of a read that failed; 0: none did */
+	bool direct;                   /* past the page cache */
+	struct ahead *ahead;           /* reads on meanwhile; NULL: nobody does */
 };
 
 /* Open a segment; EG_E_VALIDATION when neither header is valid, EG_E_INTERNAL when neither can be read. */
 enum err segment_open(struct segment_reader *s, const char *path, struct fault *f) EG_MUST_USE;
+/* The same, to be read once from end to end: past the page cache, unless the file is there
+ * already (where O_DIRECT is not to be had: through it), and, with `ahead`, the next window by a
+ * thread of its own while the present one is looked at. */
+enum err segment_open_once(struct segment_reader *s, const char *path, bool ahead, struct fault *f) EG_MUST_USE;
 void segment_close(struct segment_reader *s);
 
 /* The next group, whole and verified (CRC, chain, LSNs in sequence within it), or
@@ -85,6 +91,8 @@ const struct group_header *segment_next(struct segment_reader *s, enum err *why,
 /* Pass the next group by what its head says, unverified: its first and last LSN. False
  * where no group begins. */
 bool segment_skip(struct segment_reader *s, uint64_t *first_lsn, uint64_t *last_lsn);
+/* Bytes that were read before, once more: whole blocks. False with s->error. */
+bool segment_read_again(struct segment_reader *s, void *to, size_t bytes, uint64_t offset);
 uint64_t segment_offset(const struct segment_reader *s);  /* of the group got last */
 
 /* Walk the records of a group: start with NULL; NULL at the end. */

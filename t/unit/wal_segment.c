@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/crc32c.h"
 #include "common/io.h"
 #include "wal/append.h"
 #include "wal/scan.h"
@@ -346,12 +347,96 @@ static void test_cancel(void **state)
 	assert_int_equal(seen.n, (GROUPS + 1) * EACH);
 }
 
+/* ---- ways to read ---------------------------------------------------------------- */
+
+enum way { PLAIN, ONCE, AHEAD };
+
+/* How many groups, their CRCs folded, and how it ends. */
+struct read { unsigned n; uint32_t crc; enum err why; };
+
+static struct read read_all(const char *path, enum way way)
+{
+	const struct group_header *g;
+	struct read r = { 0 };
+	struct segment_reader s;
+	struct fault f;
+
+	if (way == PLAIN)
+		assert_int_equal(segment_open(&s, path, &f), EG_E_OK);
+	else
+		assert_int_equal(segment_open_once(&s, path, way == AHEAD, &f), EG_E_OK);
+	while ((g = segment_next(&s, &r.why, &f)) != NULL) {
+		r.crc = crc32c(r.crc, g, g->bytes);
+		r.n++;
+	}
+	segment_close(&s);
+	return r;
+}
+
+static bool drop_cache(const char *path)
+{
+	struct segment_reader s;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct fault f;
+	bool direct;
+
+	assert_true(fd >= 0 && fsync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+	close(fd);
+	assert_int_equal(segment_open_once(&s, path, false, &f), EG_E_OK);
+	direct = s.direct;
+	segment_close(&s);
+	return direct;
+}
+
+static void same_by_all_ways(const char *path, unsigned n, enum err why)
+{
+	struct read plain = read_all(path, PLAIN);
+	bool direct = false;
+
+	assert_int_equal(plain.n, n);
+	assert_int_equal(plain.why, why);
+	for (enum way way = ONCE; way <= AHEAD; way++)
+		for (unsigned cold = 0; cold < 2; cold++) {
+			struct read r;
+
+			if (cold)
+				direct |= drop_cache(path);
+			r = read_all(path, way);
+			assert_int_equal(r.n, n);
+			assert_int_equal(r.why, why);
+			assert_int_equal(r.crc, plain.crc);
+		}
+	print_message("# %s\n", direct ? "past the page cache, too" : "this file system has no O_DIRECT");
+}
+
+/* More than a window; what is read past the page cache and by a thread is the same. */
+static void test_ways(void **state)
+{
+	enum { LARGE = 24, MANY = 200 };
+	struct log *l = *state;
+	char path[128];
+	struct fault f;
+
+	spares_close(&l->a.main.spares);
+	assert_int_equal(spares_open(&l->a.main.spares, &l->d, 8 * SEGMENT, &f), EG_E_OK);
+	begin(l, l->a.next_lsn);
+	snprintf(path, sizeof path, "%s/wal/%016llx.log", l->dir, (unsigned long long)l->a.next_lsn);
+	for (unsigned i = 0; i < LARGE; i++)
+		group(l, i % 3 == 0 ? 1 : MANY, 1);
+	same_by_all_ways(path, LARGE, EG_E_OK);
+	/* An end that is no multiple of a block: the last group is not whole. */
+	assert_int_equal(truncate(path, (off_t)l->a.offset - 5000), 0);
+	same_by_all_ways(path, LARGE - 1, EG_E_VALIDATION);
+	assert_int_equal(truncate(path, (off_t)l->a.offset), 0);
+	same_by_all_ways(path, LARGE - 1, EG_E_VALIDATION);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, log_make, log_remove)
 	const struct CMUnitTest tests[] = {
 		T(test_whole), T(test_torn_tail), T(test_bit_flips), T(test_headers),
-		T(test_next_segment), T(test_superseded), T(test_salt), T(test_cancel),
+		T(test_next_segment), T(test_superseded), T(test_salt), T(test_cancel), T(test_ways),
 	};
 
 	if (getenv("ENGRAM_TEST_LOG") == NULL)
