@@ -155,6 +155,7 @@ struct wal_page {
 	_Atomic uint32_t lost_ranges;
 	_Atomic uint64_t recovered_records;
 	_Atomic uint64_t recovery_ns;
+	_Atomic uint32_t store_generation; /* of the store that it writes, or is building (root.generation); 0 = not known yet */
 	struct checkpoint_page checkpoint;
 	struct backup_page backup;
 	_Atomic uint32_t drained[EG_DESKS_MAX]; /* incarnation whose lanes are empty for good */

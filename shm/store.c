@@ -7,6 +7,7 @@
 
 #include "common/hash.h"
 #include "common/log.h"
+#include "shm/desk.h"
 #include "shm/node.h"
 #include "shm/slot.h"
 #include "shm/store_names.h"
@@ -112,6 +113,13 @@ enum err store_attach(struct store *s, const char *prefix, uint64_t boot_id, str
 bool store_in_force(const struct store *s)
 {
 	return atomic_load_explicit(&s->root->state, memory_order_acquire) == EG_STORE_READY;
+}
+
+bool store_is_current(const struct store *s, const struct desks *d)
+{
+	uint32_t written = atomic_load_explicit(&desk_wal(d)->store_generation, memory_order_acquire);
+
+	return store_in_force(s) && (written == 0 || written == atomic_load_explicit(&s->root->generation, memory_order_relaxed));
 }
 
 void store_detach(struct store *s)

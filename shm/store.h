@@ -77,6 +77,11 @@ void store_detach(struct store *s);
 /* False once the writer has given an attached store up, to build another one under
  * the same names: who reads it has to attach anew. */
 bool store_in_force(const struct store *s);
+struct desks;
+/* The same, and it is the one that this family's writer writes. Whoever removes the objects of a
+ * running server (a clean-up of /dev/shm) makes the next writer build others, and the old
+ * ones still look as if they were in force. */
+bool store_is_current(const struct store *s, const struct desks *d);
 
 /* Which layout of shared memory this build has, for files that name slots and nodes: never 0,
  * nor a small number. */

@@ -7,6 +7,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use HTTP::Tiny;
+use JSON::PP ();
 use Engram;
 
 plan skip_all => 'engram-server is not built' unless -x Engram::binary();
@@ -90,5 +92,22 @@ $s->restart;
 $s->kill_all;
 $s->restart;
 $s->stop_ok('INT', 'after a kill of all: INT ends the next one and leaves nothing behind');
+
+# ---- somebody clears /dev/shm under a running server ----
+$s = Engram->start(settings => { 'workers.per_node' => 2 });
+my $told = sub { $s->post('/api/v1/memories/remember', { id => 'a', content => $_[0] })->{status} };
+my ($prefix) = Engram::slurp_proc('/proc/' . ($s->pids('wal'))[0] . '/maps') =~ m{(/dev/shm/engram-\w+-)root$}m;
+is($told->('before'), 201, 'a memory is stored');
+ok(unlink(glob "$prefix*"), 'the objects of the store are removed');
+$s->kill(KILL => 'wal');
+awaited { $told->('after') == 200 } 'the next writer builds others, and stores';
+my %seen;
+for (1 .. 20) {
+	my $r = HTTP::Tiny->new(keep_alive => 0)->get($s->url . '/api/v1/memories/a');
+	$seen{$r->{status} == 200 ? JSON::PP::decode_json($r->{content})->{content} : $r->{status}}++;
+}
+awaited { my $r = $s->get('/api/v1/memories/a'); $r->{status} == 200 && $r->{json}{content} eq 'after' } 'the workers attach the new ones';
+is($seen{before}, undef, 'nobody reads the old ones: ' . join(', ', sort keys %seen));
+$s->stop_ok;
 
 done_testing;

@@ -53,6 +53,12 @@ static uint64_t applied(struct store_writer *w, bool highest)
 	return highest ? high : low;
 }
 
+/* Readers of another one leave it. */
+static void name_store(struct store_writer *w, const struct heritage *h)
+{
+	atomic_store(&desk_wal(h->desks)->store_generation, atomic_load(&store_root(w)->generation));
+}
+
 /* A family that was killed leaves a store that can be read, as it can after the death of the wal
  * process alone: at every instruction readers find each memory whole, or not at all.
  * So the new family's readers need not wait for repair and replay, if the store belongs to
@@ -86,6 +92,7 @@ static bool adopt(struct store_writer *w, const struct heritage *h, const struct
 			LOG_WARN("%s: the store is built anew", f.message);
 		return false;
 	}
+	name_store(w, h);
 	wait_for_old_readers(w);
 	FAULT(READERS_LEFT);
 	suspect = atomic_load(&store_root(w)->suspect) != 0;
@@ -109,10 +116,14 @@ static bool adopt(struct store_writer *w, const struct heritage *h, const struct
 static enum err create(struct store_writer *w, const struct heritage *h, const struct datadir *d, struct fault *f)
 {
 	unsigned stale = region_unlink_all(h->shm_prefix);
+	enum err e;
 
 	if (stale > 0)
 		LOG_INFO("removed %u shared memory objects of an earlier server", stale);
-	return store_create(w, h->desks, h->shm_prefix, d->uuid, h->boot_id, h->config->storage_use_huge_pages, f);
+	e = store_create(w, h->desks, h->shm_prefix, d->uuid, h->boot_id, h->config->storage_use_huge_pages, f);
+	if (e == EG_E_OK)
+		name_store(w, h);
+	return e;
 }
 
 /* The next checkpoint may share extents with this one, when every row stands as it is there. */

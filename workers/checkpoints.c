@@ -64,7 +64,7 @@ static bool given_up(void *arg)
 {
 	const struct checkpoints *c = arg;
 
-	return !store_in_force(c->store);
+	return !store_is_current(c->store, c->heritage->desks);
 }
 
 /* Push a control entry and wait until the writer has understood it. */

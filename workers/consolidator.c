@@ -314,7 +314,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	follow(c);
 	if (!c->attached)
 		attach(c);
-	else if (!store_in_force(&c->store))
+	else if (!store_is_current(&c->store, c->heritage->desks))
 		leave_old_store(c);
 	if (getppid() != c->heritage->parent_pid)
 		begin_stop(c);

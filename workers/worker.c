@@ -241,7 +241,7 @@ static void leave_old_store(struct worker *w)
 {
 	const struct service *s = &w->service;
 
-	if (atomic_load(&s->state) != SERVICE_READY || store_in_force(&s->store))
+	if (atomic_load(&s->state) != SERVICE_READY || store_is_current(&s->store, s->desks))
 		return;
 	LOG_WARN("the store is built anew: this process ends, its successor attaches the new one");
 	break_all(w);

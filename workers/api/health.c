@@ -13,7 +13,7 @@ const char *health_trouble(const struct service *s)
 
 	if (atomic_load(&s->state) != SERVICE_READY)
 		return "the store is not there yet";
-	if (!store_in_force(&s->store))
+	if (!store_is_current(&s->store, s->desks))
 		return "the store is being built";
 	if (atomic_load(&seat->state) != EG_DESK_BUSY)
 		return "the writer is not running";
@@ -58,7 +58,7 @@ static const char *mirror_trouble(const struct desks *d)
 /* Nothing can be recalled, or nothing can be stored until an operator has looked. */
 static bool unhealthy(const struct service *s)
 {
-	return atomic_load(&s->state) != SERVICE_READY || !store_in_force(&s->store)
+	return atomic_load(&s->state) != SERVICE_READY || !store_is_current(&s->store, s->desks)
 	       || atomic_load(&desk_wal(s->desks)->state) == EG_WAL_READ_ONLY;
 }
 

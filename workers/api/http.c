@@ -228,7 +228,7 @@ bool http_returned(struct request *r)
  * seen here is history, though this process has yet to notice (worker.c). */
 static bool is_history(const struct service *s)
 {
-	return atomic_load(&s->state) == SERVICE_READY && !store_in_force(&s->store)
+	return atomic_load(&s->state) == SERVICE_READY && !store_is_current(&s->store, s->desks)
 	       && atomic_load_explicit(&desk_wal(s->desks)->state, memory_order_acquire) == EG_WAL_RUNNING;
 }
 
