@@ -43,6 +43,14 @@ void sweep_strike(struct sweep *w, enum served_kind kind, int number)
 
 static void by_load(struct sweep *w) { (void)w; await_ns(400 * MS); }
 
+/* Long enough for the log to be idle. */
+static void by_pauses(struct sweep *w)
+{
+	atomic_store(&w->load.pause_us, 300000);
+	await_ns(1000 * MS);
+	atomic_store(&w->load.pause_us, 0);
+}
+
 static void by_dead_worker(struct sweep *w)
 {
 	sweep_strike(w, SERVED_WORKER, SIGKILL);
@@ -378,6 +386,7 @@ static void by_mended_copy(struct sweep *w)
 
 static const struct { const char *name; void (*run)(struct sweep *); } stimuli[STIMULI] = {
 	[BY_LOAD] = { "load", by_load },
+	[BY_PAUSES] = { "a load with pauses", by_pauses },
 	[BY_DEAD_WORKER] = { "a dead worker", by_dead_worker },
 	[BY_DEAD_WAL] = { "a dead wal process", by_dead_wal },
 	[BY_LEFT_WAL] = { "a wal process that was asked to leave", by_left_wal },
