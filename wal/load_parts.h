@@ -33,7 +33,7 @@ struct load {
 	uint32_t n_extents;
 	struct load_lsn *order;        /* rows by LSN */
 	uint64_t record_bytes;         /* of the log for a record, on the average; 0: not known */
-	uint64_t tail;                 /* records above start_lsn, about */
+	uint64_t tail;                 /* memories that the log brings above start_lsn, about */
 	struct load_span *spans;
 	unsigned n_spans;
 	uint8_t *live;                 /* per slot */

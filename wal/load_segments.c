@@ -53,17 +53,18 @@ static uint64_t written_bytes(const struct load *l, uint64_t start)
 	return end > 0 ? (uint64_t)end : 0;
 }
 
-/* Records that the log has above the checkpoint: how many there may be, for the room that they take. */
-static uint64_t tail_records(const struct load *l, const uint64_t *starts, unsigned n)
+/* Memories that the log brings above the checkpoint, about, for the room that they take: its records,
+ * as many of which are of new memories as were of all before. */
+static uint64_t tail_memories(const struct load *l, const uint64_t *starts, unsigned n)
 {
-	uint64_t from = l->c.header.start_lsn + 1;
+	uint64_t start = l->c.header.start_lsn, end;
 
-	if (n == 0 || l->record_bytes == 0)
+	if (n == 0 || l->record_bytes == 0 || start == 0)
 		return 0;
-	if (starts[n - 1] > from)
-		return starts[n - 1] - from + written_bytes(l, starts[n - 1]) / l->record_bytes;
-	from -= starts[n - 1];
-	return written_bytes(l, starts[n - 1]) / l->record_bytes > from ? written_bytes(l, starts[n - 1]) / l->record_bytes - from : 0;
+	end = starts[n - 1] + written_bytes(l, starts[n - 1]) / l->record_bytes;
+	if (end <= start)
+		return 0;
+	return l->n < start ? (uint64_t)((double)(end - start) * (double)l->n / (double)start) : end - start;
 }
 
 /* The segments that rows need, each with its rows. The last segment that begins at or
@@ -90,7 +91,7 @@ enum err load_plan_spans(struct load *l, struct fault *f)
 			l->spans[l->n_spans++] = span;
 	}
 	l->record_bytes = bytes_of_a_record(l, starts, n);
-	l->tail = tail_records(l, starts, n);
+	l->tail = tail_memories(l, starts, n);
 	free(starts);
 	return e;
 }
