@@ -141,8 +141,8 @@ static unsigned meet(enum fault_point point)
 		pass = atomic_fetch_add(&s->passed, 1) + 1;
 		nth = atomic_load(&s->nth);
 		times = atomic_load(&s->times);
-		if (pass < nth || (times != 0 && pass >= nth + times))
-			continue;
+		if (pass < nth || (times != 0 && pass >= nth + times) || todo != 0)
+			continue;          /* two at once: the lower slot's is done */
 		atomic_store(&s->pid, getpid());
 		atomic_fetch_add(&s->fired, 1);
 		todo = action;
