@@ -406,7 +406,7 @@ static void same_by_all_ways(const char *path, unsigned n, enum err why)
 			assert_int_equal(r.why, why);
 			assert_int_equal(r.crc, plain.crc);
 		}
-	print_message("# %s\n", direct ? "past the page cache, too" : "this file system has no O_DIRECT");
+	print_message("# %s\n", direct ? "past the page cache, too" : "all of it through the page cache");
 }
 
 /* More than a window; what is read past the page cache and by a thread is the same. */
