@@ -23,8 +23,9 @@ engram_LDADD = $(WAL_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
 EXTRA_PROGRAMS = contrib/bench/kernels
 contrib_bench_kernels_SOURCES = contrib/bench/kernels.c
 contrib_bench_kernels_LDADD = $(COMMON_LIBS)
-EXTRA_PROGRAMS += contrib/bench/ndjson
+EXTRA_PROGRAMS += contrib/bench/ndjson contrib/bench/touch
 contrib_bench_ndjson_SOURCES = contrib/bench/ndjson.c
+contrib_bench_touch_SOURCES = contrib/bench/touch.c
 CLEANFILES += $(EXTRA_PROGRAMS)
 
 bench: $(EXTRA_PROGRAMS)
