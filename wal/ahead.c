@@ -8,21 +8,24 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "common/err.h"
 #include "common/fault.h"
 #include "common/io.h"
-#include "wal/segment.h"
 
-#define EG_AHEAD ((size_t)1 << 20)
+#define EG_PIECE ((size_t)1 << 20)     /* of one read */
 
 struct ahead {
 	int fd;
-	uint8_t *buf;
+	uint8_t *buf;                  /* pieces, used in turns */
+	size_t *have;                  /* bytes of each */
+	size_t n;
 	pthread_t thread;
-	pthread_mutex_t lock;          /* guards all below; buf is the thread's while asked */
+	pthread_mutex_t lock;          /* guards all below; a piece is the thread's until it is read */
 	pthread_cond_t change;
-	bool asked, stop;
-	uint64_t at;                   /* of what is in buf, or is being read */
-	size_t have, taken;            /* bytes in buf; of them handed out */
+	uint64_t read, taken;          /* pieces since the beginning; never wrap */
+	size_t used;                   /* bytes taken of the oldest piece */
+	uint64_t at, next_at;          /* place in the file: of what is taken next, of what is read next */
+	bool reading, ended, stop;
 };
 
 static void *run(void *arg)
@@ -31,19 +34,26 @@ static void *run(void *arg)
 
 	prctl(PR_SET_NAME, "engram-ahead", 0, 0, 0);
 	pthread_mutex_lock(&a->lock);
-	for (;;) {
+	while (!a->stop) {
+		size_t piece = a->read % a->n;
+		uint64_t at = a->next_at;
 		ssize_t got;
 
-		while (!a->asked && !a->stop)
+		if (a->ended || a->read - a->taken == a->n) {
 			pthread_cond_wait(&a->change, &a->lock);
-		if (a->stop)
-			break;
+			continue;
+		}
+		a->reading = true;
 		pthread_mutex_unlock(&a->lock);
-		got = FAULT_READ(AHEAD_READ, io_read_at(a->fd, a->buf, EG_AHEAD, a->at));
+		got = FAULT_READ(AHEAD_READ, io_read_at(a->fd, a->buf + piece * EG_PIECE, EG_PIECE, at));
 		pthread_mutex_lock(&a->lock);
-		a->have = got > 0 ? (size_t)got : 0;
-		a->taken = 0;
-		a->asked = false;
+		a->reading = false;
+		a->ended = got <= 0;
+		if (got > 0) {
+			a->have[piece] = (size_t)got;
+			a->next_at += (uint64_t)got;
+			a->read++;
+		}
 		pthread_cond_broadcast(&a->change);
 	}
 	pthread_mutex_unlock(&a->lock);
@@ -62,21 +72,23 @@ void *ahead_buffer(size_t *bytes)
 	return buf;
 }
 
-struct ahead *ahead_open(int fd)
+struct ahead *ahead_open(int fd, size_t bytes, uint64_t at)
 {
 	struct ahead *a = calloc(1, sizeof *a);
-	size_t bytes = EG_AHEAD;
 
-	if (a == NULL)
-		return NULL;
+	EG_ASSERT(a != NULL);
 	a->fd = fd;
 	a->buf = ahead_buffer(&bytes);
+	a->n = bytes / EG_PIECE;
+	a->have = calloc(a->n, sizeof *a->have);
+	a->at = a->next_at = at;
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->change, NULL);
-	if (a->buf != NULL && pthread_create(&a->thread, NULL, run, a) == 0)
+	if (a->buf != NULL && a->have != NULL && pthread_create(&a->thread, NULL, run, a) == 0)
 		return a;
 	pthread_cond_destroy(&a->change);
 	pthread_mutex_destroy(&a->lock);
+	free(a->have);
 	free(a->buf);
 	free(a);
 	return NULL;
@@ -93,35 +105,57 @@ void ahead_close(struct ahead *a)
 	pthread_join(a->thread, NULL);
 	pthread_cond_destroy(&a->change);
 	pthread_mutex_destroy(&a->lock);
+	free(a->have);
 	free(a->buf);
 	free(a);
 }
 
-void ahead_ask(struct ahead *a, uint64_t at)
+/* Lock held. */
+static void begin_anew(struct ahead *a, uint64_t at)
 {
-	pthread_mutex_lock(&a->lock);
-	/* The rest of what is there is asked for: it waits. */
-	if (!a->asked && (a->at + a->taken != at || a->taken == a->have)) {
-		a->at = at;
-		a->have = a->taken = 0;
-		a->asked = true;
-		pthread_cond_broadcast(&a->change);
-	}
-	pthread_mutex_unlock(&a->lock);
+	while (a->reading)
+		pthread_cond_wait(&a->change, &a->lock);
+	a->taken = a->read;
+	a->used = 0;
+	a->at = a->next_at = at;
+	a->ended = false;
+	pthread_cond_broadcast(&a->change);
 }
 
-ssize_t ahead_take(struct ahead *a, void *to, size_t n, uint64_t at)
+/* Lock held: some of the oldest piece. */
+static size_t take(struct ahead *a, void *to, size_t n)
 {
-	size_t some = 0;
+	size_t piece = a->taken % a->n, some = a->have[piece] - a->used;
+
+	some = some < n ? some : n;
+	/* Nobody else touches a piece that is read and not given back. */
+	pthread_mutex_unlock(&a->lock);
+	memcpy(to, a->buf + piece * EG_PIECE + a->used, some);
+	pthread_mutex_lock(&a->lock);
+	a->used += some;
+	a->at += some;
+	if (a->used == a->have[piece]) {
+		a->used = 0;
+		a->taken++;
+		pthread_cond_broadcast(&a->change);
+	}
+	return some;
+}
+
+size_t ahead_take(struct ahead *a, void *to, size_t n, uint64_t at)
+{
+	size_t all = 0;
 
 	pthread_mutex_lock(&a->lock);
-	while (a->asked)
-		pthread_cond_wait(&a->change, &a->lock);
-	if (a->have > a->taken && a->at + a->taken == at) {
-		some = a->have - a->taken < n ? a->have - a->taken : n;
-		memcpy(to, a->buf + a->taken, some);
-		a->taken += some;
+	if (a->at != at)
+		begin_anew(a, at);
+	while (all < n) {
+		while (a->read == a->taken && !a->ended)
+			pthread_cond_wait(&a->change, &a->lock);
+		if (a->read == a->taken)
+			break;
+		all += take(a, (uint8_t *)to + all, n - all);
 	}
 	pthread_mutex_unlock(&a->lock);
-	return (ssize_t)some;
+	return all;
 }

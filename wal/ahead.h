@@ -1,4 +1,4 @@
-/* A thread that reads the next window of a file while the present one is looked at. */
+/* A thread that reads a file ahead of whoever looks at it, past a wait for each piece. */
 #ifndef WAL_AHEAD_H
 #define WAL_AHEAD_H
 
@@ -13,15 +13,15 @@ struct ahead;
  * device. *bytes: at least so many; rounded up. NULL: there is none. */
 void *ahead_buffer(size_t *bytes);
 
-/* NULL: there is no thread or no memory, so everybody reads for himself. fd stays the caller's, and is
- * open until ahead_close. */
-struct ahead *ahead_open(int fd);
+/* Reads the file from `at` on (a multiple of a block), `bytes` of it ahead of whoever takes them. NULL: there is
+ * no thread or no memory, so everybody reads for himself. fd stays the caller's, and is open until
+ * ahead_close. */
+struct ahead *ahead_open(int fd, size_t bytes, uint64_t at);
 void ahead_close(struct ahead *a);     /* NULL: nothing */
 
-/* Read from here on, as much as a window holds; `at` is a multiple of a block. */
-void ahead_ask(struct ahead *a, uint64_t at);
-/* Up to n bytes at this place, if that was asked for: waits until they are there. 0: it was not, or
- * they could not be read; whoever reads them himself learns why. */
-ssize_t ahead_take(struct ahead *a, void *to, size_t n, uint64_t at);
+/* Up to n bytes at this place, waiting until they are there; reading goes on behind them, so each place
+ * is asked for once, one after the other. Where `at` is another place, it begins anew
+ * there. 0: the file ends, or cannot be read; whoever reads it himself learns which. */
+size_t ahead_take(struct ahead *a, void *to, size_t n, uint64_t at);
 
 #endif

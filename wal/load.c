@@ -91,6 +91,8 @@ static enum err load(struct load *l, struct fault *f)
 	phase_ended(l, EG_LOAD_FRAME, &since);
 	if (e == EG_E_OK)
 		e = in_threads(l, load_segments, l->anew ? 1 : 2 * l->threads, f);
+	if (e == EG_E_OK)
+		e = load_join_spans(l, f);
 	phase_ended(l, EG_LOAD_RECORDS, &since);
 	FAULT(LOAD_SEGMENTS);
 	if (e == EG_E_OK)

@@ -17,7 +17,18 @@ struct loaded {                        /* of a row: what its record said */
 
 struct load_lsn { uint64_t lsn; uint32_t row; };
 struct load_key { uint64_t key; uint32_t row, slot; };
-struct load_span { uint64_t start; uint64_t first, end; };   /* a segment and its part of `order` */
+
+/* A piece of a segment: the groups that begin in some bytes of it. */
+struct load_span {
+	uint64_t start;                /* of the segment */
+	uint64_t first, end;           /* the segment's part of `order` */
+	uint64_t from, to;             /* bytes of the file */
+	/* What was found: */
+	bool found;                    /* a group */
+	uint64_t begins, ends;         /* offset of the first one, and behind the last one that was read */
+	uint32_t crc_before, crc_after; /* of the group before the first one, and of the last one */
+	uint64_t row_first, row_end;   /* the piece's part of `order` */
+};
 
 struct load {
 	struct store_writer *w;
@@ -36,6 +47,7 @@ struct load {
 	uint64_t tail;                 /* memories that the log brings above start_lsn, about */
 	struct load_span *spans;
 	unsigned n_spans;
+	uint64_t spans_cap;
 	uint8_t *live;                 /* per slot */
 	uint8_t *taken[EG_CLASSES];    /* per node: 1 */
 	struct load_key *by_shard;     /* rows that live, those of a shard side by side */
@@ -61,8 +73,16 @@ void load_sort(struct load *l);
 /* Slots and nodes exist, empty; rows of one node are parted. */
 enum err load_frame(struct load *l, struct fault *f) EG_MUST_USE;
 
-/* load_segments.c: what the log says. */
+/* load_spans.c: where in the log it is. */
 enum err load_plan_spans(struct load *l, struct fault *f) EG_MUST_USE;
+/* All pieces were loaded: nothing lies between them. */
+enum err load_join_spans(struct load *l, struct fault *f) EG_MUST_USE;
+/* The first row of the piece's segment at or above this LSN. */
+uint64_t load_row_from(const struct load *l, const struct load_span *p, uint64_t lsn);
+/* f: records of these LSNs are missing; l->rot. EG_E_VALIDATION. */
+enum err load_rotten(struct load *l, uint64_t from, uint64_t to, const char *why, struct fault *f);
+
+/* load_segments.c: what the log says. */
 void load_segments(struct load *l);    /* one thread of several */
 
 /* load_anew.c: a slot and a node for the row of a checkpoint of another layout, and back. */

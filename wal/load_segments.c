@@ -1,9 +1,6 @@
-/* Loading: the records that rows name, a thread a segment, see load.h. */
-#include <fcntl.h>
+/* Loading: the records that rows name, a thread a piece of a segment, see load.h. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/fault.h"
 #include "shm/node_write.h"
@@ -13,88 +10,6 @@
 #include "wal/load_parts.h"
 #include "wal/segment.h"
 #include "wal/submit.h"
-
-static enum err rotten(struct load *l, uint64_t from, uint64_t to, const char *why, struct fault *f)
-{
-	atomic_store(&l->rot, true);
-	return err_set(f, EG_E_VALIDATION, NULL, NULL,
-	               "the log is damaged: of LSN %llu to %llu records are missing that checkpoint %llu needs (%s)",
-	               (unsigned long long)from, (unsigned long long)to, (unsigned long long)l->c.header.id, why);
-}
-
-/* Segments are cut to their used length when the next one begins. */
-static uint64_t bytes_of_a_record(const struct load *l, const uint64_t *starts, unsigned n)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i + 1 < n; i++) {
-		char path[4200];
-		struct stat st;
-
-		datadir_segment_path(l->d, path, starts[i]);
-		bytes += stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
-	}
-	return n > 1 && starts[n - 1] > starts[0] ? bytes / (starts[n - 1] - starts[0]) : 0;
-}
-
-/* Of a segment that was not cut yet: what was never written has no blocks. */
-static uint64_t written_bytes(const struct load *l, uint64_t start)
-{
-	char path[4200];
-	off_t end = -1;
-	int fd;
-
-	datadir_segment_path(l->d, path, start);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		end = lseek(fd, 0, SEEK_HOLE);
-		close(fd);
-	}
-	return end > 0 ? (uint64_t)end : 0;
-}
-
-/* Memories that the log brings above the checkpoint, about, for the room that they take: its records,
- * as many of which are of new memories as were of all before. */
-static uint64_t tail_memories(const struct load *l, const uint64_t *starts, unsigned n)
-{
-	uint64_t start = l->c.header.start_lsn, end;
-
-	if (n == 0 || l->record_bytes == 0 || start == 0)
-		return 0;
-	end = starts[n - 1] + written_bytes(l, starts[n - 1]) / l->record_bytes;
-	if (end <= start)
-		return 0;
-	return l->n < start ? (uint64_t)((double)(end - start) * (double)l->n / (double)start) : end - start;
-}
-
-/* The segments that rows need, each with its rows. The last segment that begins at or
- * below an LSN has it; later ones supersede. */
-enum err load_plan_spans(struct load *l, struct fault *f)
-{
-	uint64_t *starts, at = 0;
-	unsigned n;
-	enum err e = datadir_segments(l->d, &starts, &n, f);
-
-	if (e != EG_E_OK)
-		return e;
-	l->spans = calloc(n + 1u, sizeof *l->spans);
-	EG_ASSERT(l->spans != NULL);
-	if (l->n > 0 && (n == 0 || l->order[0].lsn < starts[0]))
-		e = rotten(l, l->order[0].lsn, n == 0 ? l->order[l->n - 1].lsn : starts[0] - 1, "no segment has them", f);
-	for (unsigned i = 0; i < n && e == EG_E_OK; i++) {
-		struct load_span span = { .start = starts[i], .first = at };
-
-		while (at < l->n && (i + 1 == n || l->order[at].lsn < starts[i + 1]))
-			at++;
-		span.end = at;
-		if (span.end > span.first)
-			l->spans[l->n_spans++] = span;
-	}
-	l->record_bytes = bytes_of_a_record(l, starts, n);
-	l->tail = tail_memories(l, starts, n);
-	free(starts);
-	return e;
-}
 
 static bool take_chunk(_Atomic uint32_t *of, uint32_t space)
 {
@@ -181,18 +96,18 @@ static enum err bunch_load(struct load *l, struct bunch *b, struct load_sums *su
 }
 
 /* The rows that this group has; *at moves on. */
-static enum err load_group(struct load *l, const struct group_header *g, const struct load_span *span, uint64_t *at,
+static enum err load_group(struct load *l, const struct group_header *g, const struct load_span *p, uint64_t *at,
                            struct load_sums *sums, struct fault *f)
 {
 	const struct record *r = NULL;
 	struct bunch b = { 0 };
 	enum err e = EG_E_OK;
 
-	while (*at < span->end && e == EG_E_OK && (r = group_next(g, r)) != NULL) {
+	while (*at < p->end && e == EG_E_OK && (r = group_next(g, r)) != NULL) {
 		if (r->lsn < l->order[*at].lsn)
 			continue;
 		if (r->lsn > l->order[*at].lsn)
-			return rotten(l, l->order[*at].lsn, r->lsn - 1, "the log jumps", f);
+			return load_rotten(l, l->order[*at].lsn, r->lsn - 1, "the log jumps", f);
 		e = bunch_add(l, &b, l->order[*at].row, r, f);
 		if (e == EG_E_OK && b.n == EG_BUNCH)
 			e = bunch_load(l, &b, sums, f);
@@ -204,37 +119,65 @@ static enum err load_group(struct load *l, const struct group_header *g, const s
 	return e;
 }
 
-static enum err load_span(struct load *l, const struct load_span *span, struct load_sums *sums, struct fault *f)
+/* The reader stands at the first group of the piece; false: none begins there. */
+static bool begin(struct load *l, struct load_span *p, struct segment_reader *s)
+{
+	if (p->from > EG_SEGMENT_DATA && !segment_seek(s, p->from, p->to))
+		return false;
+	p->begins = s->offset;
+	p->crc_before = s->prev_crc;
+	p->row_first = p->from > EG_SEGMENT_DATA ? load_row_from(l, p, s->group->first_lsn) : p->first;
+	return p->found = true;
+}
+
+/* The rows of a piece, in the order of the file. */
+static enum err load_groups(struct load *l, struct load_span *p, struct segment_reader *s, struct load_sums *sums,
+                            struct fault *f)
 {
 	struct fault reason = { .message = "it ends early" };
 	const struct group_header *g;
-	struct segment_reader s;
-	uint64_t at = span->first;
-	char path[4200];
-	enum err e, why = EG_E_OK;
+	uint64_t at = p->row_first;
+	enum err e = EG_E_OK, why = EG_E_OK;
 
-	datadir_segment_path(l->d, path, span->start);
-	e = segment_open_once(&s, path, false, f);
-	if (e == EG_E_VALIDATION
-	    || (e == EG_E_OK && (memcmp(s.header.uuid, l->d->uuid, sizeof s.header.uuid) != 0
-	                         || s.header.start_lsn != span->start)))
-		e = rotten(l, l->order[at].lsn, l->order[span->end - 1].lsn,
-		           e == EG_E_OK ? "the segment is of another place" : f->message, &reason);
-	if (e == EG_E_VALIDATION)
-		*f = reason;
-	while (e == EG_E_OK && at < span->end && !atomic_load(&l->failed)
-	       && (g = segment_next(&s, &why, &reason)) != NULL) {
-		if (g->first_lsn + g->n_records > l->order[at].lsn)
-			e = load_group(l, g, span, &at, sums, f);
+	while (e == EG_E_OK && at < p->end && s->offset < p->to && !atomic_load(&l->failed)) {
+		g = segment_next(s, &why, &reason);
+		if (g == NULL && why == EG_E_INTERNAL) {
+			*f = reason;       /* not rot: the next start may read it */
+			e = why;
+		} else if (g == NULL) {
+			e = load_rotten(l, l->order[at].lsn, l->order[p->end - 1].lsn, reason.message, f);
+		} else if (g->first_lsn + g->n_records > l->order[at].lsn) {
+			e = load_group(l, g, p, &at, sums, f);
+		}
 		desk_beat(l->w->desks);
 	}
-	if (e == EG_E_OK && at < span->end && why == EG_E_INTERNAL) {
-		*f = reason;           /* not rot: the next start may read it */
-		e = why;
-	}
-	if (e == EG_E_OK && at < span->end && !atomic_load(&l->failed))
-		e = rotten(l, l->order[at].lsn, l->order[span->end - 1].lsn, reason.message, f);
-	atomic_fetch_add(&l->bytes, s.offset);
+	p->ends = s->offset;
+	p->crc_after = s->prev_crc;
+	p->row_end = at;
+	atomic_fetch_add(&l->bytes, p->ends - p->begins);
+	return e;
+}
+
+static enum err load_span(struct load *l, struct load_span *p, struct load_sums *sums, struct fault *f)
+{
+	struct fault reason;
+	struct segment_reader s;
+	char path[4200];
+	enum err e;
+
+	datadir_segment_path(l->d, path, p->start);
+	e = segment_open_once(&s, path, 0, f);
+	if (e == EG_E_VALIDATION
+	    || (e == EG_E_OK && (memcmp(s.header.uuid, l->d->uuid, sizeof s.header.uuid) != 0
+	                         || s.header.start_lsn != p->start)))
+		e = load_rotten(l, l->order[p->first].lsn, l->order[p->end - 1].lsn,
+		                e == EG_E_OK ? "the segment is of another place" : f->message, &reason);
+	if (e == EG_E_VALIDATION)
+		*f = reason;
+	if (e == EG_E_OK && begin(l, p, &s))
+		e = load_groups(l, p, &s, sums, f);
+	else if (e == EG_E_OK && s.error != 0)
+		e = err_set(f, EG_E_INTERNAL, NULL, NULL, "%s: cannot be read: %s", path, strerror(s.error));
 	segment_close(&s);
 	return e;
 }

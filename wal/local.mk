@@ -13,8 +13,8 @@ libwal_a_SOURCES = \
 	wal/dump.h wal/dump.c wal/control.h wal/control.c wal/retire.h wal/retire.c wal/install.h wal/install.c \
 	wal/manifest.h wal/manifest.c wal/backup_copy.h wal/backup_copy.c wal/backup.h wal/backup.c \
 	wal/restore.h wal/restore.c \
-	wal/scan.h wal/scan.c wal/replay.h wal/replay.c \
-	wal/load.h wal/load_parts.h wal/load.c wal/load_rows.c wal/load_segments.c wal/load_lists.c wal/load_anew.c wal/load_fill.h wal/load_fill.c wal/ahead.h wal/ahead.c \
+	wal/scan.h wal/scan.c wal/replay.h wal/replay.c wal/replayer.h wal/replayer.c \
+	wal/load.h wal/load_parts.h wal/load.c wal/load_rows.c wal/load_segments.c wal/load_spans.c wal/load_lists.c wal/load_anew.c wal/load_fill.h wal/load_fill.c wal/ahead.h wal/ahead.c \
 	wal/recover.h wal/recover.c wal/upkeep.h wal/upkeep.c \
 	wal/writer.h wal/writer.c \
 	wal/salvage.h wal/salvage.c \

@@ -15,7 +15,7 @@
 #include "shm/metrics.h"
 #include "shm/repair_write.h"
 #include "wal/load.h"
-#include "wal/replay.h"
+#include "wal/replayer.h"
 #include "wal/scan.h"
 #include "wal/submit.h"
 
@@ -149,7 +149,7 @@ static void tell_loaded(const struct checkpoint_place *place, const struct load_
 /* A new store: from the newest checkpoint that is whole, else empty, to be filled from the
  * whole log. *from: the first record that is to be applied. */
 static enum err load(struct store_writer *w, const struct heritage *h, const struct datadir *d, uint64_t *from,
-                     struct fault *f)
+                     struct scan *s, struct fault *f)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	int64_t began = clock_mono_ns();
@@ -159,6 +159,7 @@ static enum err load(struct store_writer *w, const struct heritage *h, const str
 	for (unsigned i = 0; i < d->super.n_places; i++) {
 		const struct checkpoint_place *place = &d->super.places[i];
 
+		scan_early(d, place->start_lsn + 1, s);
 		e = create(w, h, d, f);
 		if (e == EG_E_OK)
 			e = load_checkpoint(w, d, place, cpus > 0 ? (unsigned)cpus : 1, &r, f);
@@ -176,6 +177,7 @@ static enum err load(struct store_writer *w, const struct heritage *h, const str
 		atomic_store(&desk_wal(w->desks)->checkpoint.fell_back, 1);
 		store_close(w);
 		FAULT(LOAD_FALLBACK);
+		scan_free(s);
 	}
 	*from = 1;
 	return create(w, h, d, f);
@@ -312,15 +314,16 @@ static enum err replay_log(struct datadir *d, struct store_writer *w, struct log
                            uint64_t *applied, struct fault *f)
 {
 	struct replay p = { .w = w, .logged = logged, .boot_id = h->boot_id };
+	struct replayer beside;
 	enum err e;
 
 	FAULT(RECOVER_REPAIRED);
-	memset(s, 0, sizeof *s);
-	s->peek = replay_peek;
+	s->moves = replayer_moves;
 	s->want_salt[0] = atomic_load(&store_root(w)->segment_salt);
 	s->want_salt[1] = atomic_load(&store_root(w)->segment_next_salt);
 	p.acked_lsn = atomic_load(&desk_wal(h->desks)->acked_lsn);
-	e = scan_log(d, from, replay_record, &p, s, f);
+	replayer_open(&beside, &p);
+	e = replayer_close(&beside, scan_log(d, from, replayer_record, &beside, s, f), f);
 	/* Else LSNs that the checkpoint has seen were given again, and not replayed next time. */
 	if (e == EG_E_OK && !adopted && s->last_lsn + 1 < from)
 		e = err_set(f, EG_E_VALIDATION, NULL, NULL, "the log is damaged: it ends at LSN %llu, and the checkpoint reaches %llu",
@@ -345,16 +348,17 @@ static enum err fill_store(struct datadir *d, struct store_writer *w, struct log
 	if (r->adopted)
 		*from = replay_from(w, h);
 	else
-		e = load(w, h, d, from, f);
+		e = load(w, h, d, from, s, f);
 	if (e == EG_E_OK)
 		e = replay_log(d, w, logged, h, r->adopted, *from, s, &r->records, f);
 	if (e != EG_E_OK || !r->adopted || log_matches(w, s))
 		return e;
 	give_up_store(w, "the shared memory does not belong to this log");
 	scan_free(s);
+	*s = (struct scan){ 0 };
 	logged_clear(logged);
 	r->adopted = false;
-	e = load(w, h, d, from, f);
+	e = load(w, h, d, from, s, f);
 	return e != EG_E_OK ? e : replay_log(d, w, logged, h, false, *from, s, &r->records, f);
 }
 

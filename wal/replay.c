@@ -172,10 +172,8 @@ static void remember(struct replay *p, const struct record *r, const struct segm
 		logged_add(p->logged, r, r->type == EG_RECORD_COMMIT);
 }
 
-void replay_peek(void *arg, const struct record *r)
+void replay_peek(const struct replay *p, const struct record *r)
 {
-	struct replay *p = arg;
-
 	if (r->shard < EG_SHARDS)
 		ids_prefetch(&p->w->store, r->shard, r->key);
 }

@@ -25,8 +25,9 @@ struct replay {
 	uint64_t homeless;             /* records of spaces that no record made, after a loss */
 };
 
-/* A scan_fn and a scan_peek (wal/scan.h); arg is a struct replay. */
-void replay_peek(void *arg, const struct record *r);
+/* A record that comes soon: its id is brought from memory meanwhile. */
+void replay_peek(const struct replay *p, const struct record *r);
+/* A scan_fn (wal/scan.h); arg is a struct replay. */
 enum err replay_record(void *arg, const struct record *r, const struct segment_header *h, struct fault *f) EG_MUST_USE;
 /* All records were seen: every shard stands at last_lsn. */
 void replay_end(struct replay *p, uint64_t last_lsn);

@@ -9,6 +9,9 @@
 #include "common/log.h"
 #include "wal/submit.h"
 
+#define EG_READ_AHEAD ((size_t)4 << 20)
+#define EG_READ_EARLY ((size_t)32 << 20) /* as much as a disk gives while a checkpoint's rows are read */
+
 struct walk {
 	const struct datadir *dir;
 	uint64_t from, expected;       /* next LSN that must come, 0 = not known yet */
@@ -71,9 +74,6 @@ static enum err walk_group(struct walk *w, const struct segment_reader *s, const
 		enum err e = EG_E_OK;
 
 		next = group_next(g, r);
-		if (next != NULL && w->scan->peek != NULL)
-			w->scan->peek(w->arg, next);
-
 		if (w->expected != 0 && r->lsn != w->expected)
 			return err_set(w->f, EG_E_VALIDATION, NULL, NULL,
 			               "the log is damaged: LSN %llu follows %llu in the segment from %llu",
@@ -173,16 +173,29 @@ static enum err walk_segment(struct walk *w, struct segment_reader *s, uint64_t 
 	return e;
 }
 
+/* The reader that was opened early, when it is of that segment. */
+static bool take_early(struct scan *s, uint64_t start, struct segment_reader *to)
+{
+	if (!s->is_early || s->early.header.start_lsn != start)
+		return false;
+	*to = s->early;
+	s->is_early = false;
+	return true;
+}
+
 static enum err walk_file(struct walk *w, uint64_t start, uint64_t next_start)
 {
 	char path[4200];
 	struct segment_reader s;
-	enum err e;
+	enum err e = EG_E_OK;
 
 	datadir_segment_path(w->dir, path, start);
-	e = segment_open_once(&s, path, true, w->f);
+	if (!take_early(w->scan, start, &s))
+		e = segment_open_once(&s, path, EG_READ_AHEAD, w->f);
 	if (e != EG_E_OK)
 		return e;
+	s.moves = w->scan->moves;
+	s.moves_arg = w->arg;
 	if (memcmp(s.header.uuid, w->dir->uuid, sizeof s.header.uuid) != 0 || s.header.start_lsn != start)
 		e = err_set(w->f, EG_E_VALIDATION, NULL, NULL, "%s belongs to another data directory or place", path);
 	else
@@ -216,6 +229,24 @@ static uint64_t file_bytes(const struct datadir *d, uint64_t start)
 
 	datadir_segment_path(d, path, start);
 	return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+void scan_early(const struct datadir *d, uint64_t from, struct scan *s)
+{
+	uint64_t *starts;
+	unsigned n, i = 0;
+	char path[4200];
+	struct fault f;
+
+	if (datadir_segments(d, &starts, &n, &f) != EG_E_OK)
+		return;
+	while (i + 1 < n && starts[i + 1] <= from)
+		i++;
+	if (n > 0) {
+		datadir_segment_path(d, path, starts[i]);
+		s->is_early = segment_open_once(&s->early, path, EG_READ_EARLY, &f) == EG_E_OK;
+	}
+	free(starts);
 }
 
 enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg,
@@ -276,6 +307,9 @@ bool scan_reaches(const struct datadir *d, uint64_t number, uint64_t salt, uint6
 
 void scan_free(struct scan *s)
 {
+	if (s->is_early)
+		segment_close(&s->early);
+	s->is_early = false;
 	free(s->tail.groups);
 	free(s->tail.at);
 	memset(&s->tail, 0, sizeof s->tail);

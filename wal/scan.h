@@ -22,9 +22,6 @@ struct scan_tail {
 	size_t first, n, cap;          /* of `at` */
 };
 
-/* What comes behind the record that fn gets next, to be brought from memory meanwhile. */
-typedef void scan_peek(void *arg, const struct record *r);
-
 struct scan {
 	uint64_t last_lsn;             /* of the last valid record, 0 = none */
 	uint64_t durable_lsn;          /* up to here surely on stable storage */
@@ -38,15 +35,21 @@ struct scan {
 	uint64_t last_start;           /* start LSN of the last segment */
 	uint64_t last_used;            /* its used bytes; nothing but zeros follows if `blank` */
 	bool blank;
+	struct segment_reader early;   /* of scan_early, until it is scanned */
+	bool is_early;                 /* there is one */
 	uint64_t want_salt[2];         /* set by the caller: of two segments one must be there */
-	scan_peek *peek;               /* set by the caller; NULL: nobody wants to know */
+	segment_moves *moves;          /* set by a caller who keeps records, as in segment.h; may be NULL */
 	bool found;                    /* it is, */
 	uint64_t found_salt;           /* and this is its salt (of both: the later one's) */
 };
 
 typedef enum err scan_fn(void *arg, const struct record *r, const struct segment_header *h, struct fault *f);
 
-/* Call fn for each record from `from` on. *s is zero but for want_* and peek. EG_E_VALIDATION: rot or a gap, with the
+/* The scan from this LSN on comes later: its first segment is read already meanwhile, as far as there
+ * is room in some memory. A wish: what hinders it, the scan will meet. */
+void scan_early(const struct datadir *d, uint64_t from, struct scan *s);
+/* Call fn for each record from `from` on. Records and headers are
+ * valid as segment.h says; none is kept after the end. *s is zero but for want_*, moves and what scan_early did. EG_E_VALIDATION: rot or a gap, with the
  * LSN range in the message. The caller frees with scan_free. */
 enum err scan_log(const struct datadir *d, uint64_t from, scan_fn *fn, void *arg,
                   struct scan *s, struct fault *f) EG_MUST_USE;

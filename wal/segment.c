@@ -6,8 +6,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/crc32c.h"
@@ -16,6 +16,7 @@
 #include "wal/ahead.h"
 
 #define EG_WINDOW ((size_t)1 << 20)    /* read at a time; longer when a group is */
+#define EG_WINDOW_KEPT ((size_t)4 << 20) /* of each of two: who applies groups may fall behind so far */
 
 void segment_seal_header(struct segment_header *h)
 {
@@ -32,13 +33,23 @@ bool segment_header_valid(const struct segment_header *h)
 	return h->magic == EG_SEGMENT_MAGIC && h->crc == crc32c(0, h, offsetof(struct segment_header, crc));
 }
 
-/* Is the file in the page cache? By a look at its middle that does not wait. */
+/* Is most of the file in the page cache? It is mapped for the question alone and never touched. (A read that
+ * does not wait would bring in what it asks for.) */
 static bool is_cached(const struct segment_reader *s)
 {
-	uint8_t byte;
-	struct iovec v = { &byte, 1 };
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), n = ((size_t)s->size + page - 1) / page;
+	unsigned char *there = malloc(n + 1);
+	void *at = n > 0 ? mmap(NULL, (size_t)s->size, PROT_READ, MAP_SHARED, s->fd, 0) : MAP_FAILED;
+	size_t cached = 0;
 
-	return preadv2(s->fd, &v, 1, (off_t)(s->size / 2), RWF_NOWAIT) == 1;
+	EG_ASSERT(there != NULL);
+	if (at != MAP_FAILED && mincore(at, (size_t)s->size, there) == 0)
+		for (size_t i = 0; i < n; i++)
+			cached += there[i] & 1;
+	if (at != MAP_FAILED)
+		munmap(at, (size_t)s->size);
+	free(there);
+	return cached > n / 2;
 }
 
 static void set_direct(struct segment_reader *s, bool direct)
@@ -67,6 +78,7 @@ static ssize_t read_at(struct segment_reader *s, void *to, size_t n, uint64_t at
 	return got;
 }
 
+/* Room for so many bytes in the window; what is in it stays. */
 static bool reserve(struct segment_reader *s, size_t bytes)
 {
 	uint8_t *bigger;
@@ -145,44 +157,38 @@ enum err segment_open(struct segment_reader *s, const char *path, struct fault *
 	return open_by(s, path, false, f);
 }
 
-enum err segment_open_once(struct segment_reader *s, const char *path, bool ahead, struct fault *f)
+enum err segment_open_once(struct segment_reader *s, const char *path, size_t ahead, struct fault *f)
 {
 	enum err e = open_by(s, path, true, f);
 
-	if (e == EG_E_OK && ahead)
-		s->ahead = ahead_open(s->fd);
+	if (e == EG_E_OK && ahead > 0)
+		s->ahead = ahead_open(s->fd, ahead, EG_SEGMENT_DATA);
 	return e;
 }
 
 void segment_close(struct segment_reader *s)
 {
+	for (unsigned i = 0; i < 2 && s->moves != NULL; i++)
+		s->moves(s->moves_arg);
 	ahead_close(s->ahead);
 	if (s->fd >= 0)
 		close(s->fd);
 	free(s->window);
+	free(s->other);
 	memset(s, 0, sizeof *s);
 	s->fd = -1;
 }
 
-/* `need` bytes, n at most: what the thread has read, or else by this one; and what it shall read next. */
+/* `need` bytes, n at most: what the thread has read, or else by this one. */
 static ssize_t read_next(struct segment_reader *s, uint8_t *to, size_t n, size_t need, uint64_t at)
 {
-	size_t all = 0;
+	size_t got = s->ahead != NULL ? ahead_take(s->ahead, to, n, at) : 0;
+	ssize_t more;
 
-	if (s->ahead == NULL)
-		return read_at(s, to, n, at);
-	while (all < need) {
-		ssize_t got = ahead_take(s->ahead, to + all, n - all, at + all);
-
-		if (got == 0)
-			got = read_at(s, to + all, n - all, at + all);
-		if (got <= 0)
-			return all > 0 ? (ssize_t)all : got;
-		all += (size_t)got;
-		if (at + all < s->size)
-			ahead_ask(s->ahead, at + all);
-	}
-	return (ssize_t)all;
+	if (got >= need && got > 0)
+		return (ssize_t)got;
+	more = read_at(s, to + got, n - got, at + got);
+	return more < 0 ? more : (ssize_t)got + more;
 }
 
 /* Read on behind the window, to make it `want` bytes long. A place that cannot be read
@@ -216,24 +222,46 @@ bool segment_read_again(struct segment_reader *s, void *to, size_t bytes, uint64
 	return false;
 }
 
+/* Let the window begin `gone` bytes later, with room for `bytes`. With a moves function it is the other one
+ * from now on: in this one lie groups that somebody keeps. */
+static bool move_on(struct segment_reader *s, size_t gone, size_t bytes)
+{
+	uint8_t *window = s->window;
+	size_t cap = s->window_cap, rest = s->window_bytes - gone;
+
+	s->window_at += gone;
+	if (s->moves == NULL) {
+		s->window_bytes = rest;
+		if (gone > 0)
+			memmove(window, window + gone, rest);
+		return reserve(s, bytes);
+	}
+	s->moves(s->moves_arg);
+	s->window = s->other;
+	s->window_cap = s->other_cap;
+	s->other = window;
+	s->other_cap = cap;
+	s->window_bytes = 0;
+	if (!reserve(s, bytes))
+		return false;
+	memcpy(s->window, window + gone, rest);
+	s->window_bytes = rest;
+	return true;
+}
+
 /* Bytes of the file at offset (a multiple of a block), in the window; NULL when they are not to be had. */
 static const void *look(struct segment_reader *s, uint64_t offset, size_t bytes)
 {
-	size_t want = bytes > EG_WINDOW ? bytes : EG_WINDOW;
+	size_t least = s->moves != NULL ? EG_WINDOW_KEPT : EG_WINDOW, want = bytes > least ? bytes : least;
 
 	if (offset < s->window_at || offset > s->window_at + s->window_bytes) {
 		s->window_at = offset;
 		s->window_bytes = 0;
 	}
 	if (offset + bytes > s->window_at + s->window_bytes) {
-		size_t gone = offset - s->window_at;
-
-		s->window_bytes -= gone;
-		s->window_at = offset;
-		if (gone > 0)
-			memmove(s->window, s->window + gone, s->window_bytes);
 		want = want > s->size - offset ? s->size - offset : want;
-		if (bytes > s->size - offset || !reserve(s, (want + EG_BLOCK - 1) / EG_BLOCK * EG_BLOCK)
+		if (bytes > s->size - offset
+		    || !move_on(s, offset - s->window_at, (want + EG_BLOCK - 1) / EG_BLOCK * EG_BLOCK)
 		    || !read_on(s, want, bytes))
 			return NULL;
 	}
@@ -333,6 +361,21 @@ const struct group_header *segment_next(struct segment_reader *s, enum err *why,
 	return NULL;
 }
 
+bool segment_seek(struct segment_reader *s, uint64_t from, uint64_t to)
+{
+	for (uint64_t at = from; at < to && at + EG_BLOCK <= s->size && s->error == 0; at += EG_BLOCK) {
+		const char *why;
+		bool blank;
+
+		if (!read_group(s, at, &blank, &why))
+			continue;
+		s->offset = at;
+		s->prev_crc = s->group->prev_crc;
+		return true;
+	}
+	return false;
+}
+
 bool segment_skip(struct segment_reader *s, uint64_t *first_lsn, uint64_t *last_lsn)
 {
 	struct group_header h;
@@ -362,15 +405,35 @@ const struct record *group_next(const struct group_header *g, const struct recor
 	return before->lsn + 1 < g->first_lsn + g->n_records ? r : NULL;
 }
 
+/* Where data begins at or behind `at`, and in *end where it ends. What was never written is not
+ * read: it is all zeros. A file system that does not know says that all is data. */
+static uint64_t next_data(const struct segment_reader *s, uint64_t at, uint64_t *end)
+{
+	off_t data = lseek(s->fd, (off_t)at, SEEK_DATA), hole;
+
+	*end = s->size;
+	if (data < 0)
+		return errno == ENXIO ? s->size : at;
+	hole = lseek(s->fd, data, SEEK_HOLE);
+	if (hole > data && (uint64_t)hole < s->size)
+		*end = (uint64_t)hole;
+	return (uint64_t)data / EG_BLOCK * EG_BLOCK;
+}
+
 bool segment_has_witness(struct segment_reader *s, uint64_t lsn)
 {
-	for (uint64_t at = s->offset + EG_BLOCK; at + EG_BLOCK <= s->size; at += EG_BLOCK) {
+	uint64_t end, at = next_data(s, s->offset + EG_BLOCK, &end);
+
+	while (at + EG_BLOCK <= s->size) {
 		const char *why;
 		bool blank;
 
 		if (read_group(s, at, &blank, &why)
 		    && s->group->durable_lsn >= lsn)
 			return true;
+		at += EG_BLOCK;
+		if (at >= end)
+			at = next_data(s, at, &end);
 	}
 	return false;
 }

@@ -59,6 +59,10 @@ struct group_header {
 };
 _Static_assert(sizeof(struct group_header) == 64, "records stay 64-byte aligned");
 
+/* Called before a reader uses the memory again in which the groups lay that it gave before the last call:
+ * so whoever still needs one may keep it over one call, and no longer. */
+typedef void segment_moves(void *arg);
+
 struct segment_reader {
 	int fd;
 	struct segment_header header;
@@ -69,6 +73,10 @@ struct segment_reader {
 	uint8_t *window;               /* what was read: bytes from window_at on; 4096-byte aligned */
 	uint64_t window_at;
 	size_t window_bytes, window_cap;
+	segment_moves *moves;          /* set by who keeps groups for longer: there are two windows, by turns; else NULL */
+	void *moves_arg;
+	uint8_t *other;                /* the window before this one; NULL: none yet */
+	size_t other_cap;
 	int error;                     /* errno of a read that failed; 0: none did */
 	bool direct;                   /* past the page cache */
 	struct ahead *ahead;           /* reads on meanwhile; NULL: nobody does */
@@ -77,20 +85,24 @@ struct segment_reader {
 /* Open a segment; EG_E_VALIDATION when neither header is valid, EG_E_INTERNAL when neither can be read. */
 enum err segment_open(struct segment_reader *s, const char *path, struct fault *f) EG_MUST_USE;
 /* The same, to be read once from end to end: past the page cache, unless the file is there
- * already (where O_DIRECT is not to be had: through it), and, with `ahead`, the next window by a
- * thread of its own while the present one is looked at. */
-enum err segment_open_once(struct segment_reader *s, const char *path, bool ahead, struct fault *f) EG_MUST_USE;
-void segment_close(struct segment_reader *s);
+ * already (where O_DIRECT is not to be had: through it), and so many bytes `ahead` by a thread of
+ * its own, from now on; 0: none. */
+enum err segment_open_once(struct segment_reader *s, const char *path, size_t ahead, struct fault *f) EG_MUST_USE;
+void segment_close(struct segment_reader *s);      /* with a moves function: calls it twice, nothing is kept then */
 
 /* The next group, whole and verified (CRC, chain, LSNs in sequence within it), or
  * NULL: *why then says whether the file ends here (EG_E_OK: nothing but zeros or
  * the end), or something is there that is no valid group (EG_E_VALIDATION, with
  * the reason), or what is there cannot be read (EG_E_INTERNAL): that says nothing
- * about it, least of all that it is a torn tail. Valid until the next call. */
+ * about it, least of all that it is a torn tail. Valid until the next call, or as `moves` says. */
 const struct group_header *segment_next(struct segment_reader *s, enum err *why, struct fault *f);
 /* Pass the next group by what its head says, unverified: its first and last LSN. False
  * where no group begins. */
 bool segment_skip(struct segment_reader *s, uint64_t *first_lsn, uint64_t *last_lsn);
+/* Pass on to the first whole group that begins in these bytes of the file (from: a multiple of a
+ * block); it is s->group, its chain taken as right, and segment_next has it next. False: there is none, or
+ * with s->error: it cannot be read. */
+bool segment_seek(struct segment_reader *s, uint64_t from, uint64_t to) EG_MUST_USE;
 /* Bytes that were read before, once more: whole blocks. False with s->error. */
 bool segment_read_again(struct segment_reader *s, void *to, size_t bytes, uint64_t offset);
 uint64_t segment_offset(const struct segment_reader *s);  /* of the group got last */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -258,6 +259,45 @@ static void test_rot(void **state)
 	family_close(&f);
 }
 
+/* The same where one thread's piece of a segment ends and the next one's begins: debug builds cut pieces of
+ * 256 KiB. Whichever block is damaged, the start is refused; each of them has rows. */
+static void test_rot_between_pieces(void **state)
+{
+	enum { PIECE = 256 << 10, AROUND = 7 };
+	struct wal_family f;
+	uint64_t digest, used;
+	char path[256], first[32];
+	struct stat st;
+	unsigned tried = 0;
+	(void)state;
+
+	family_open(&f, dumped_overrides, 2);
+	family_start_wal(&f);
+	LOAD_RUN(&f, 2, load_send, .first = 0, .n = 4000, .version = 1);
+	digest = store_digest(&f);
+	dump_store(&f);
+	put_in_force(&f, 1, last_lsn(&f));
+	(void)family_stop_wal(&f, SIGKILL);
+	assert_int_equal(digest_after_start(&f), digest);
+	(void)family_stop_wal(&f, SIGKILL);
+	datadir_segment_name(first, 1);
+	snprintf(path, sizeof path, "%s/wal/%s", f.dir, first);
+	assert_int_equal(stat(path, &st), 0);
+	used = (uint64_t)st.st_size;
+	snprintf(path, sizeof path, "wal/%s", first);
+	for (uint64_t piece = PIECE; piece + PIECE < used; piece += PIECE)
+		for (int k = -AROUND; k <= AROUND; k++, tried++) {
+			off_t at = (off_t)piece + k * 4096 + 100;
+
+			flip(&f, path, at);
+			assert_int_equal(status_of_start(&f), EX_DATAERR);
+			flip(&f, path, at);
+		}
+	assert_true(tried >= 2 * AROUND);
+	assert_int_equal(digest_after_start(&f), digest);
+	family_close(&f);
+}
+
 /* Segments that no row needs and that end below the redo point may be gone. */
 static void test_removed_segments(void **state)
 {
@@ -341,7 +381,8 @@ int main(void)
 		cmocka_unit_test(test_same), cmocka_unit_test(test_rows_above_start),
 		cmocka_unit_test(test_rows_too_old), cmocka_unit_test(test_two_rows), cmocka_unit_test(test_other_layout),
 		cmocka_unit_test(test_damaged),
-		cmocka_unit_test(test_retired_at_start), cmocka_unit_test(test_rot), cmocka_unit_test(test_removed_segments),
+		cmocka_unit_test(test_retired_at_start), cmocka_unit_test(test_rot), cmocka_unit_test(test_rot_between_pieces),
+		cmocka_unit_test(test_removed_segments),
 		cmocka_unit_test(test_killed),
 	};
 

@@ -349,7 +349,24 @@ static void test_cancel(void **state)
 
 /* ---- ways to read ---------------------------------------------------------------- */
 
-enum way { PLAIN, ONCE, AHEAD };
+enum way { PLAIN, ONCE, AHEAD, KEPT };
+
+/* Groups that are kept, with what they said: those since the last call of moves, and those before it. */
+#define KEPT_MOST 64u
+struct kept { struct { const struct group_header *g; uint32_t crc; } of[KEPT_MOST]; unsigned n; };
+struct keeper { struct kept now, before; unsigned calls, seen; };
+
+static void moves(void *arg)
+{
+	struct keeper *k = arg;
+
+	for (unsigned i = 0; i < k->before.n; i++)
+		assert_int_equal(crc32c(0, k->before.of[i].g, k->before.of[i].g->bytes), k->before.of[i].crc);
+	k->seen += k->before.n;
+	k->before = k->now;
+	k->now.n = 0;
+	k->calls++;
+}
 
 /* How many groups, their CRCs folded, and how it ends. */
 struct read { unsigned n; uint32_t crc; enum err why; };
@@ -357,6 +374,7 @@ struct read { unsigned n; uint32_t crc; enum err why; };
 static struct read read_all(const char *path, enum way way)
 {
 	const struct group_header *g;
+	struct keeper k = { .calls = 0 };
 	struct read r = { 0 };
 	struct segment_reader s;
 	struct fault f;
@@ -364,12 +382,21 @@ static struct read read_all(const char *path, enum way way)
 	if (way == PLAIN)
 		assert_int_equal(segment_open(&s, path, &f), EG_E_OK);
 	else
-		assert_int_equal(segment_open_once(&s, path, way == AHEAD, &f), EG_E_OK);
+		assert_int_equal(segment_open_once(&s, path, way == ONCE ? 0 : 2 * SEGMENT, &f), EG_E_OK);
+	s.moves = way == KEPT ? moves : NULL;
+	s.moves_arg = &k;
 	while ((g = segment_next(&s, &r.why, &f)) != NULL) {
 		r.crc = crc32c(r.crc, g, g->bytes);
+		assert_true(k.now.n < KEPT_MOST);
+		if (way == KEPT) {
+			k.now.of[k.now.n].g = g;
+			k.now.of[k.now.n++].crc = crc32c(0, g, g->bytes);
+		}
 		r.n++;
 	}
 	segment_close(&s);
+	assert_int_equal(k.seen, way == KEPT ? r.n : 0);
+	assert_true(way != KEPT || k.calls > 3);
 	return r;
 }
 
@@ -382,7 +409,7 @@ static bool drop_cache(const char *path)
 
 	assert_true(fd >= 0 && fsync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
 	close(fd);
-	assert_int_equal(segment_open_once(&s, path, false, &f), EG_E_OK);
+	assert_int_equal(segment_open_once(&s, path, 0, &f), EG_E_OK);
 	direct = s.direct;
 	segment_close(&s);
 	return direct;
@@ -395,7 +422,7 @@ static void same_by_all_ways(const char *path, unsigned n, enum err why)
 
 	assert_int_equal(plain.n, n);
 	assert_int_equal(plain.why, why);
-	for (enum way way = ONCE; way <= AHEAD; way++)
+	for (enum way way = ONCE; way <= KEPT; way++)
 		for (unsigned cold = 0; cold < 2; cold++) {
 			struct read r;
 
@@ -412,13 +439,13 @@ static void same_by_all_ways(const char *path, unsigned n, enum err why)
 /* More than a window; what is read past the page cache and by a thread is the same. */
 static void test_ways(void **state)
 {
-	enum { LARGE = 24, MANY = 200 };
+	enum { LARGE = 60, MANY = 200 };
 	struct log *l = *state;
 	char path[128];
 	struct fault f;
 
 	spares_close(&l->a.main.spares);
-	assert_int_equal(spares_open(&l->a.main.spares, &l->d, 8 * SEGMENT, &f), EG_E_OK);
+	assert_int_equal(spares_open(&l->a.main.spares, &l->d, 16 * SEGMENT, &f), EG_E_OK);
 	begin(l, l->a.next_lsn);
 	snprintf(path, sizeof path, "%s/wal/%016llx.log", l->dir, (unsigned long long)l->a.next_lsn);
 	for (unsigned i = 0; i < LARGE; i++)
@@ -431,12 +458,49 @@ static void test_ways(void **state)
 	same_by_all_ways(path, LARGE - 1, EG_E_VALIDATION);
 }
 
+/* From any block on, the next whole group is found, if one begins before the end that was given; the chain
+ * goes on from there. What is damaged is passed over. */
+static void test_seek(void **state)
+{
+	struct log *l = *state;
+	int fd = open_first(l);
+	char path[128];
+	uint8_t byte;
+
+	snprintf(path, sizeof path, "%s/wal/%016llx.log", l->dir, 1ull);
+	assert_int_equal(io_read_at(fd, &byte, 1, l->ends[2] + 200), 1);
+	for (unsigned damaged = 0; damaged < 2; damaged++) {
+		for (uint64_t from = EG_SEGMENT_DATA; from < l->ends[GROUPS] + 2 * EG_BLOCK; from += EG_BLOCK) {
+			struct segment_reader s;
+			struct fault f;
+			enum err why;
+			unsigned g = 0;
+
+			while (g < GROUPS && (l->ends[g] < from || (damaged && g == 2)))
+				g++;
+			assert_int_equal(segment_open(&s, path, &f), EG_E_OK);
+			assert_int_equal(segment_seek(&s, from, l->ends[g]), false);
+			assert_int_equal(s.error, 0);
+			assert_int_equal(segment_seek(&s, from, SEGMENT), g < GROUPS);
+			if (g < GROUPS) {
+				assert_int_equal(s.offset, l->ends[g]);
+				assert_int_equal(segment_next(&s, &why, &f)->first_lsn, g * EACH + 1);
+				assert_int_equal(s.offset, l->ends[g + 1]);
+			}
+			segment_close(&s);
+		}
+		byte ^= 4;
+		assert_int_equal(io_write_at(fd, &byte, 1, l->ends[2] + 200), 0);
+	}
+	close(fd);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, log_make, log_remove)
 	const struct CMUnitTest tests[] = {
 		T(test_whole), T(test_torn_tail), T(test_bit_flips), T(test_headers),
-		T(test_next_segment), T(test_superseded), T(test_salt), T(test_cancel), T(test_ways),
+		T(test_next_segment), T(test_superseded), T(test_salt), T(test_cancel), T(test_ways), T(test_seek),
 	};
 
 	if (getenv("ENGRAM_TEST_LOG") == NULL)
