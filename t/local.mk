@@ -264,7 +264,9 @@ t_unit_wal_powerloss_SOURCES = t/unit/wal_powerloss.c t/unit/wal_powerloss.h \
 	t/unit/wal_powerloss_model.c t/unit/wal_powerloss_run.c t/unit/wal_powerloss_check.c t/unit/wal_powerloss_dump.c \
 	t/unit/wal_powerloss_disk.c t/unit/wal_powerloss_disk.h t/unit/wal_family.c t/unit/wal_family.h
 t_unit_wal_powerloss_LDADD = $(WAL_LIBS)
+if FAULTS
 t_unit_wal_powerloss_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=madvise -Wl,--wrap=spares_open
+endif
 powerloss: all-am t/unit/wal_powerloss
 	n='$(N)'; ./t/unit/wal_powerloss $${n:-50000} $(SEED)
 

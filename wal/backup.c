@@ -153,7 +153,7 @@ static enum err into_part(const struct backup *b, struct backup_out *out, int fo
 static enum err make(const struct backup *b, struct backup_out *out, struct fault *f)
 {
 	char part[96];
-	int folder_fd;
+	int folder_fd = -1;
 	enum err e = open_folder(b, &folder_fd, f);
 
 	if (e != EG_E_OK)

@@ -12,19 +12,21 @@
  * all is killed, built from the log alone, twice, and compared as a whole; the next
  * data directory has another mode. Prints TAP and figures.
  */
+#include <stdio.h>
+
+#include "common/fault.h"
+
+#ifdef EG_FAULTS
+
 #include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "common/err.h"
-#include "common/fault.h"
 #include "t/sweep/sweep.h"
-
-#ifdef EG_FAULTS
 
 enum { CLIENTS = 4, AGE = 120, READY_S = 30, SHORT_KILLS = 12, SINGLE_KILLS = 60, TRIES = 7 };
 

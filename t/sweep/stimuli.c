@@ -1,7 +1,9 @@
 /* Stimuli: what makes a process of a real server pass a fault point; see sweep.h. */
-#include "t/sweep/sweep.h"
+#include "common/fault.h"
 
 #ifdef EG_FAULTS
+
+#include "t/sweep/sweep.h"
 
 #include <dirent.h>
 #include <fcntl.h>

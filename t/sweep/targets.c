@@ -1,7 +1,9 @@
 /* Targets, see the header. */
-#include "t/sweep/targets.h"
+#include "common/fault.h"
 
 #ifdef EG_FAULTS
+
+#include "t/sweep/targets.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -132,18 +132,6 @@ static bool whole(const struct wal_family *f, const char *name)
 	return true;
 }
 
-static unsigned parts(const struct wal_family *f)
-{
-	char pattern[160];
-	glob_t found;
-	unsigned n;
-
-	path_of(f, ".part-*", pattern);
-	n = glob(pattern, 0, NULL, &found) == 0 ? (unsigned)found.gl_pathc : 0;
-	globfree(&found);
-	return n;
-}
-
 static void family(struct wal_family *f)
 {
 	static char small[] = "wal.segment_size_mb=1", plain[] = "storage.use_huge_pages=false";
@@ -161,6 +149,18 @@ static void family(struct wal_family *f)
 }
 
 #ifdef EG_FAULTS
+
+static unsigned parts(const struct wal_family *f)
+{
+	char pattern[160];
+	glob_t found;
+	unsigned n;
+
+	path_of(f, ".part-*", pattern);
+	n = glob(pattern, 0, NULL, &found) == 0 ? (unsigned)found.gl_pathc : 0;
+	globfree(&found);
+	return n;
+}
 
 static bool ours(unsigned point, const char *of) { return strncmp(fault_infos[point].where, of, strlen(of)) == 0; }
 

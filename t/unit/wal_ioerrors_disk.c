@@ -143,7 +143,7 @@ static void note_first(enum disk_call call, const char *path, bool mirror)
 {
 	disk->met_call = call;
 	disk->met_mirror = mirror;
-	snprintf(disk->met, sizeof disk->met, "call %llu: %s %s", (unsigned long long)disk->calls, disk_call_names[call],
+	snprintf(disk->met, sizeof disk->met, "call %llu: %s %.80s", (unsigned long long)disk->calls, disk_call_names[call],
 	         strlen(path) > 80 ? path + strlen(path) - 80 : path);
 }
 

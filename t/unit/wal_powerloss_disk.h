@@ -42,6 +42,7 @@ enum disk_kind {
 extern const char *const disk_kind_names[DISK_N];
 
 struct disk;
+struct tape;
 
 /* Understand a tape that began when `root` was as it is said to be by `base` (a folder
  * to be read now; NULL: empty). root_inode: of the folder that the tape is about. NULL:
