@@ -83,14 +83,15 @@ static size_t memory(struct journal *j, const char *id, uint32_t seq, unsigned d
 
 /* ---- what is known */
 
-static int told(struct journal *j, int status)
+/* may_be_down: at some time between the request and its answer, so a refused connect is no fault. */
+static int told(struct journal *j, int status, bool may_be_down)
 {
 	struct counts *c = &j->load->counts;
 
 	if (status == 200 || status == 201)
 		atomic_fetch_add(&c->acked, 1);
 	else if (status == CLIENT_REFUSED)
-		atomic_fetch_add(atomic_load(&j->load->down) ? &c->refused : &c->refused_connects, 1);
+		atomic_fetch_add(may_be_down ? &c->refused : &c->refused_connects, 1);
 	else if (status == 507)
 		atomic_fetch_add(&c->no_room, 1);
 	else if (status == 404 || status == 409)
@@ -102,6 +103,15 @@ static int told(struct journal *j, int status)
 	else
 		atomic_fetch_add(&c->unknown, 1);
 	return status;
+}
+
+static int ask(struct journal *j, const char *method, const char *path, const char *body)
+{
+	unsigned downs = atomic_load(&j->load->downs);
+	bool down = atomic_load(&j->load->down);
+	int status = client_ask(&j->http, method, path, body);
+
+	return told(j, status, down || downs != atomic_load(&j->load->downs));
 }
 
 static bool acked(int status) { return status == 200 || status == 201; }
@@ -181,7 +191,7 @@ static void store(struct journal *j)
 	snprintf(id, sizeof id, "c%u-%u", j->number, key);
 	n = memory(j, id, op.seq, DIM, j->body);
 	sprintf(j->body + n, ",\"memory_space_id\":\"work\"}");
-	status = told(j, client_ask(&j->http, "POST", "/api/v1/memories/remember", j->body));
+	status = ask(j, "POST", "/api/v1/memories/remember", j->body);
 	if (acked(status))
 		key_set(j, key, op, client_number(&j->http, "version"));
 	else if (!refused(j, status))
@@ -198,7 +208,7 @@ static void delete(struct journal *j)
 	if (key == KEYS)
 		return;
 	snprintf(path, sizeof path, "/api/v1/memories/c%u-%u?space=work", j->number, key);
-	status = told(j, client_ask(&j->http, "DELETE", path, NULL));
+	status = ask(j, "DELETE", path, NULL);
 	if (acked(status))
 		key_set(j, key, op, -1);
 	else if (status == 404 ? j->keys[key].n_open > 0 : !refused(j, status))
@@ -231,7 +241,7 @@ static void batch(struct journal *j)
 		n += (size_t)sprintf(j->body + n, "}");
 	}
 	sprintf(j->body + n, "]}");
-	status = b.n == 0 ? 400 : told(j, client_ask(&j->http, "POST", "/api/v1/memories/batch", j->body));
+	status = b.n == 0 ? 400 : ask(j, "POST", "/api/v1/memories/batch", j->body);
 	for (unsigned i = 0; i < b.n; i++) {
 		struct op op = { b.seqs[i], false };
 
@@ -291,7 +301,7 @@ static void space_end(struct journal *j)
 	if (j->in_space > 0 && client_ask(&j->http, "GET", path, NULL) == 404)
 		journal_wrong(j, &j->load->counts.lost, "lost: first memory of a space", 0, name);
 	snprintf(path, sizeof path, "/api/v1/spaces/%s", name);
-	status = told(j, client_ask(&j->http, "DELETE", path, NULL));
+	status = ask(j, "DELETE", path, NULL);
 	if (status == 404 && j->space_sure)
 		journal_wrong(j, &j->load->counts.lost, "lost: a space", 0, name);
 	if (acked(status)) {
@@ -315,13 +325,13 @@ static void space_store(struct journal *j)
 	space_name(j, name);
 	if (!j->space_sure) {
 		sprintf(j->body, "{\"id\":\"%s\"}", name);
-		j->space_sure = acked(told(j, client_ask(&j->http, "POST", "/api/v1/spaces", j->body)));
+		j->space_sure = acked(ask(j, "POST", "/api/v1/spaces", j->body));
 		return;
 	}
 	snprintf(id, sizeof id, "m%u", j->in_space);
 	n = memory(j, id, ++j->seq, dim, j->body);
 	sprintf(j->body + n, ",\"memory_space_id\":\"%s\"}", name);
-	status = told(j, client_ask(&j->http, "POST", "/api/v1/memories/remember", j->body));
+	status = ask(j, "POST", "/api/v1/memories/remember", j->body);
 	if (acked(status))
 		j->in_space++;
 	else if (status == 404)

@@ -34,6 +34,7 @@ struct load {
 	struct counts counts;
 	_Atomic uint32_t phase, round;         /* round: raised with each phase */
 	_Atomic bool down;                     /* the whole server may be away: refused connects are no fault */
+	_Atomic unsigned downs;                /* how often it was said to be */
 	_Atomic uint32_t pause_us;             /* between two requests of a client */
 	struct journal *clients[JOURNAL_CLIENTS_MAX];
 };
@@ -42,6 +43,8 @@ void load_open(struct load *l, unsigned n, unsigned port, uint64_t seed);
 void load_close(struct load *l);
 /* Forget everything: another data directory. In rest only. */
 void load_forget(struct load *l);
+/* The whole server may be away from now on, or is there. */
+void load_down(struct load *l, bool down);
 void load_run(struct load *l);
 /* Waits until all clients have come to rest, and have looked at what they touched
  * since the last time (all: at each id they ever had). The server must serve. */

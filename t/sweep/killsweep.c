@@ -102,7 +102,7 @@ static bool start(struct sweep *w)
 	for (unsigned i = 0; i < 4; i++) {
 		served_start(&w->s);
 		if (served_ready(&w->s, READY_S)) {
-			atomic_store(&w->load.down, false);
+			load_down(&w->load, false);
 			return true;
 		}
 		if (w->s.master > 0)
@@ -175,7 +175,7 @@ static void mend(struct sweep *w)
 		w->not_ready++;
 		printf("# not ready\n");
 	}
-	atomic_store(&w->load.down, false);
+	load_down(&w->load, false);
 }
 
 static void count(struct sweep *w, struct target *t, struct target *second)
@@ -224,7 +224,7 @@ static bool try_one(struct sweep *w, struct target *t, enum stimulus stimulus)
 
 	snapshot(w);
 	if (t->kind == SERVED_MASTER)
-		atomic_store(&w->load.down, true);
+		load_down(&w->load, true);
 	arm(w, 0, t, stimulus != BY_LOAD);
 	if (second != NULL)
 		arm(w, 1, second, second->stimulus != BY_LOAD);
@@ -252,7 +252,7 @@ static void whole(struct sweep *w)
 	if (w->s.master > 0 && served_ready(&w->s, READY_S))
 		load_check(&w->load, true);
 	for (unsigned i = 0; i < 2; i++) {
-		atomic_store(&w->load.down, true);
+		load_down(&w->load, true);
 		served_kill_all(&w->s, true);
 		if (!start(w))
 			return;
@@ -270,7 +270,7 @@ static void next_age(struct sweep *w)
 	whole(w);
 	if (load_wrong(&w->load) > 0)
 		return;
-	atomic_store(&w->load.down, true);
+	load_down(&w->load, true);
 	served_kill_all(&w->s, true);
 	w->ages++;
 	w->age = 0;

@@ -94,6 +94,13 @@ void load_forget(struct load *l)
 	}
 }
 
+void load_down(struct load *l, bool down)
+{
+	if (down)
+		atomic_fetch_add(&l->downs, 1);
+	atomic_store(&l->down, down);
+}
+
 void load_run(struct load *l) { enter(l, LOAD_RUN); }
 
 void load_check(struct load *l, bool all) { enter(l, all ? LOAD_CHECK_ALL : LOAD_CHECK); }

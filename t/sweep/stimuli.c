@@ -89,7 +89,7 @@ static void by_reload(struct sweep *w)
 static void by_end(struct sweep *w)
 {
 	w->all_change = true;
-	atomic_store(&w->load.down, true);
+	load_down(&w->load, true);
 	kill(w->s.master, SIGTERM);
 	await_ns(3000 * MS);
 }
@@ -99,7 +99,7 @@ static void by_end(struct sweep *w)
 static void fell(struct sweep *w, bool forget)
 {
 	w->all_change = true;
-	atomic_store(&w->load.down, true);
+	load_down(&w->load, true);
 	served_kill_all(&w->s, forget);
 }
 
