@@ -203,6 +203,14 @@ pid_t family_spawn(struct wal_family *f, unsigned desk, int (*fn)(struct wal_fam
 	return pid;
 }
 
+/* It may have met a fault point meanwhile: who looks for it reaps it. */
+static bool wal_lives(const struct wal_family *f)
+{
+	siginfo_t died = { .si_pid = 0 };
+
+	return f->wal > 0 && waitid(P_PID, (id_t)f->wal, &died, WEXITED | WNOHANG | WNOWAIT) == 0 && died.si_pid == 0;
+}
+
 int family_reap(struct wal_family *f, unsigned desk, pid_t pid)
 {
 	struct seat *s = &desk_master(&f->desks)->seats[desk];
@@ -211,7 +219,7 @@ int family_reap(struct wal_family *f, unsigned desk, pid_t pid)
 	EG_ASSERT(waitpid(pid, &status, 0) == pid);
 	atomic_store(&s->state, EG_DESK_DEAD);
 	desk_ring_always(&f->desks, EG_DESK_WAL);
-	while (f->wal > 0 && atomic_load(&desk_wal(&f->desks)->drained[desk]) != atomic_load(&s->incarnation)) {
+	while (wal_lives(f) && atomic_load(&desk_wal(&f->desks)->drained[desk]) != atomic_load(&s->incarnation)) {
 		struct pollfd p = { .fd = f->desks.bell[EG_DESK_MASTER], .events = POLLIN };
 
 		(void)poll(&p, 1, 20);
