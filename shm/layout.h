@@ -5,12 +5,15 @@
 #ifndef SHM_LAYOUT_H
 #define SHM_LAYOUT_H
 
-#define EG_LAYOUT_VERSION 1u
+#define EG_LAYOUT_VERSION 2u
 
 #define EG_SHARDS 64u              /* logical shards of a store, by key */
 #define EG_CHUNK 16u               /* slots or nodes handed to a space at a time */
 #define EG_CLASSES 40u             /* dimension classes, see node.h */
 #define EG_DIM_MAX 4096u
+#define EG_LINKS 32u               /* of a node in its space's graph, at most */
+#define EG_GRAPH_ENTRIES 244u      /* nodes at which a walk of a graph may begin */
+#define EG_FRESH 16384u            /* nodes not linked yet, of all graphs: a ring */
 #define EG_SPACE_ID_MAX 63u
 #define EG_ID_MAX 256u
 #define EG_TAGS_MAX 64u

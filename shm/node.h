@@ -28,7 +28,9 @@
 struct node_chunk {                       /* 256 bytes; chunk c holds nodes c * 16 .. */
 	_Atomic uint32_t space;           /* EG_NONE = free */
 	_Atomic uint32_t next;            /* link, of the same space, EG_NONE = last */
-	uint64_t pad[15];
+	_Atomic uint32_t named;           /* bit a node: links of a graph may name it */
+	_Atomic uint32_t linked;          /* bit a node: and it has been linked, both ways */
+	uint64_t pad[14];
 	_Atomic uint64_t owner[EG_CHUNK];
 };
 _Static_assert(sizeof(struct node_chunk) == 256, "one chunk of owners");

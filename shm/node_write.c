@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/fault.h"
+#include "shm/graph.h"
 #include "shm/space_write.h"
 
 struct node_chunk *node_chunk_for_write(struct store_writer *w, unsigned class_, uint32_t chunk)
@@ -25,12 +26,16 @@ static enum err new_chunk(struct store_writer *w, unsigned class_, uint32_t *chu
 	if (e == EG_E_OK)
 		e = region_grow(&w->store.vec[class_], (uint64_t)(*chunk + 1) * bytes, f);
 	if (e == EG_E_OK)
+		e = region_grow(&w->store.code[class_], (uint64_t)(*chunk + 1) * graph_chunk_bytes(class_), f);
+	if (e == EG_E_OK)
 		e = region_grow(&w->store.node[class_], (uint64_t)(*chunk + 1) * sizeof *c, f);
 	if (e != EG_E_OK)
 		return e;
 	c = node_chunk_for_write(w, class_, *chunk);
 	for (unsigned i = 0; i < EG_CHUNK; i++)
 		atomic_store(&c->owner[i], EG_NODE_FREE);
+	atomic_store(&c->named, 0);
+	atomic_store(&c->linked, 0);
 	atomic_store(&c->space, EG_NONE);
 	atomic_store(&c->next, EG_NONE);
 	FAULT(NODE_CHUNK_NEW);
@@ -53,6 +58,8 @@ static enum err add_chunk(struct store_writer *w, uint32_t space, unsigned class
 			return e;
 	}
 	c = node_chunk_for_write(w, class_, chunk);
+	atomic_store(&c->named, 0);
+	atomic_store(&c->linked, 0);
 	atomic_store(&c->next, atomic_load(&sp->node_head));
 	atomic_store_explicit(&c->space, space, memory_order_release);
 	FAULT(NODE_CHUNK_CHAINED);
@@ -87,6 +94,10 @@ enum err node_reserve(struct store_writer *w, uint32_t space, unsigned dim, uint
 
 void node_free(struct store_writer *w, unsigned class_, uint32_t node, uint32_t space)
 {
+	struct node_chunk *c = node_chunk_for_write(w, class_, node / EG_CHUNK);
+
+	atomic_fetch_and(&c->linked, ~(1u << node % EG_CHUNK));
+	atomic_fetch_and(&c->named, ~(1u << node % EG_CHUNK));
 	if (w->spaces[space].nodes_class == class_)
 		stack32_push(&w->spaces[space].nodes, node);
 	FAULT(NODE_FREED);
@@ -128,10 +139,15 @@ void node_publish(struct store_writer *w, unsigned class_, uint32_t node, const 
 	FAULT(NODE_PUBLISHED);
 }
 
-void node_unpublish(struct store_writer *w, unsigned class_, uint32_t node)
+bool node_unpublish(struct store_writer *w, unsigned class_, uint32_t node)
 {
 	struct node_chunk *c = node_chunk_for_write(w, class_, node / EG_CHUNK);
+	bool named;
 
+	node_lock(w, node);
 	atomic_store_explicit(&c->owner[node % EG_CHUNK], EG_NODE_FREE, memory_order_release);
+	named = atomic_load(&c->named) >> node % EG_CHUNK & 1;
+	node_unlock(w, node);
 	FAULT(NODE_UNPUBLISHED);
+	return named;
 }

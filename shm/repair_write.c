@@ -183,7 +183,7 @@ static void repair_chunk(struct repair *r, unsigned class_, uint32_t chunk, uint
 		if (owned(r, owner, class_, node))
 			continue;
 		if (owner != EG_NODE_FREE) {
-			node_unpublish(r->w, class_, node);
+			(void)node_unpublish(r->w, class_, node);
 			r->report->freed_nodes++;
 		}
 		node_free(r->w, class_, node, space);

@@ -36,7 +36,9 @@ struct space {
 	_Atomic uint64_t raw_bytes;
 	_Atomic uint64_t with_vector;     /* live memories that have a vector */
 	_Atomic uint64_t changed_lsn;     /* highest LSN that changed a word of a checkpoint's entry, 0 = none since loaded */
-	uint64_t pad[11];
+	_Atomic uint32_t graph;           /* 1 + number of its graph (graph.h), 0 = none */
+	uint32_t pad32;
+	uint64_t pad[10];
 };
 _Static_assert(sizeof(struct space) == 256, "the picture above");
 

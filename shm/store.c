@@ -19,7 +19,7 @@ static _Atomic uint64_t root_bytes = EG_ROOT_BYTES;
 
 void store_region_name(char out[EG_REGION_NAME], const char *prefix, enum store_region kind, unsigned class_)
 {
-	static const char *const names[] = { "root", "space", "slot", "heap", "node", "vec" };
+	static const char *const names[] = { "root", "space", "slot", "heap", "graph", "node", "vec", "code" };
 
 	if (kind >= EG_REGION_NODE)
 		snprintf(out, EG_REGION_NAME, "%s%s.%u", prefix, names[kind], class_);
@@ -29,7 +29,7 @@ void store_region_name(char out[EG_REGION_NAME], const char *prefix, enum store_
 
 size_t store_region_reserved(enum store_region kind)
 {
-	static const unsigned log2_bytes[] = { 16, 32, 36, 40, 36, 40 };
+	static const unsigned log2_bytes[] = { 16, 32, 36, 40, 32, 36, 40, 40 };
 
 #ifdef __SANITIZE_THREAD__
 	/* Its shadow leaves little room for addresses. */
@@ -45,7 +45,7 @@ _Atomic uint64_t *store_grown(struct root *root, enum store_region kind, unsigne
 		return &root_bytes;
 	if (kind < EG_REGION_NODE)
 		return &root->grown[kind - EG_REGION_SPACE];
-	return &root->grown[4 + 2 * class_ + (kind == EG_REGION_VEC)];
+	return &root->grown[EG_REGION_NODE - EG_REGION_SPACE + 3 * class_ + (kind - EG_REGION_NODE)];
 }
 
 /* A build with another salt shares no memory with this one: for tests of upgrades. */
@@ -60,6 +60,7 @@ uint64_t store_layout_hash(void)
 		EG_LAYOUT_VERSION, EG_SHARDS, EG_CHUNK, EG_CLASSES, EG_DIM_MAX,
 		sizeof(struct root), sizeof(struct space), sizeof(struct slot_chunk),
 		sizeof(struct body), sizeof(struct record), sizeof(struct node_chunk),
+		EG_LINKS, EG_GRAPH_ENTRIES, EG_FRESH,
 	};
 
 	return hash64(facts, sizeof facts, EG_LAYOUT_VERSION + ((uint64_t)EG_LAYOUT_SALT << 32));
@@ -105,6 +106,8 @@ enum err store_attach(struct store *s, const char *prefix, uint64_t boot_id, str
 		e = attach(s, EG_REGION_SLOT, 0, &s->slot, f);
 	if (e == EG_E_OK)
 		e = attach(s, EG_REGION_HEAP, 0, &s->heap, f);
+	if (e == EG_E_OK)
+		e = attach(s, EG_REGION_GRAPH, 0, &s->graph, f);
 	if (e != EG_E_OK)
 		store_detach(s);
 	return e;
@@ -127,7 +130,9 @@ void store_detach(struct store *s)
 	for (unsigned c = 0; c < EG_CLASSES; c++) {
 		region_detach(&s->node[c]);
 		region_detach(&s->vec[c]);
+		region_detach(&s->code[c]);
 	}
+	region_detach(&s->graph);
 	region_detach(&s->heap);
 	region_detach(&s->slot);
 	region_detach(&s->space);
@@ -151,7 +156,8 @@ bool store_map_class(const struct store *cs, unsigned class_)
 	ok = atomic_load(&s->class_mapped[class_]);
 	if (!ok) {
 		ok = attach(s, EG_REGION_NODE, class_, &s->node[class_], &f) == EG_E_OK
-		     && attach(s, EG_REGION_VEC, class_, &s->vec[class_], &f) == EG_E_OK;
+		     && attach(s, EG_REGION_VEC, class_, &s->vec[class_], &f) == EG_E_OK
+		     && attach(s, EG_REGION_CODE, class_, &s->code[class_], &f) == EG_E_OK;
 		if (ok)
 			atomic_store_explicit(&s->class_mapped[class_], 1, memory_order_release);
 		else

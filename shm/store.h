@@ -9,7 +9,8 @@
  *   space   directory of memory spaces, 256 bytes each          (space.h)
  *   slot    header of a memory, 128 bytes, in chunks of a space (slot.h)
  *   heap    bodies and id tables, immutable once published      (body.h, ids.h)
- *   node.N, vec.N   per dimension class: owners, full vectors   (node.h)
+ *   graph   what is not linked yet; the spaces' graphs         (graph.h)
+ *   node.N, vec.N, code.N   per dimension class: owners, full vectors (node.h), codes and links (graph.h)
  */
 #ifndef SHM_STORE_H
 #define SHM_STORE_H
@@ -46,12 +47,13 @@ struct root {
 	_Atomic uint64_t segment_number;  /* of the log segment that its newest records went to */
 	_Atomic uint64_t segment_salt;
 	_Atomic uint64_t segment_next_salt;/* the same of one that is about to supersede it; or never came to */
-	_Atomic uint64_t grown[4 + 2 * EG_CLASSES];
+	_Atomic uint64_t grown[4 + 3 * EG_CLASSES];
 	_Atomic uint64_t applied_lsn[EG_SHARDS + 1]; /* the last one: records about spaces */
 	struct id_root ids[EG_SHARDS + 1];/* the last one: names of spaces */
 	_Atomic uint32_t n_spaces;        /* space numbers in use are below */
 	_Atomic uint32_t n_slot_chunks;
 	_Atomic uint32_t n_node_chunks[EG_CLASSES];
+	_Atomic uint32_t n_graphs;        /* of spaces, live or to be used again */
 	struct store_counts counts;
 	/* What a checkpoint may rest on, and when one is due. */
 	_Atomic uint64_t checkpoint_id;   /* the newest that describes this very memory (whose extents may be shared), 0 = none */
@@ -63,9 +65,9 @@ struct root {
 struct store {                            /* process-local */
 	char prefix[40];
 	struct root *root;
-	struct region root_region, space, slot, heap;
+	struct region root_region, space, slot, heap, graph;
 	_Atomic uint32_t class_mapped[EG_CLASSES]; /* vector regions are mapped when first met */
-	struct region node[EG_CLASSES], vec[EG_CLASSES];
+	struct region node[EG_CLASSES], vec[EG_CLASSES], code[EG_CLASSES];
 	bool writable, huge;
 };
 

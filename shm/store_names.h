@@ -10,8 +10,8 @@
 _Static_assert(sizeof(struct root) <= EG_ROOT_BYTES, "the root is one piece");
 
 enum store_region {
-	EG_REGION_ROOT, EG_REGION_SPACE, EG_REGION_SLOT, EG_REGION_HEAP,
-	EG_REGION_NODE, EG_REGION_VEC  /* per dimension class */
+	EG_REGION_ROOT, EG_REGION_SPACE, EG_REGION_SLOT, EG_REGION_HEAP, EG_REGION_GRAPH,
+	EG_REGION_NODE, EG_REGION_VEC, EG_REGION_CODE  /* per dimension class */
 };
 
 void store_region_name(char out[EG_REGION_NAME], const char *prefix, enum store_region kind, unsigned class_);

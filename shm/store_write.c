@@ -9,7 +9,7 @@
 
 #include "common/clock.h"
 #include "common/fault.h"
-#include "shm/node.h"
+#include "shm/graph.h"
 #include "shm/region_write.h"
 #include "shm/store_names.h"
 
@@ -37,6 +37,10 @@ static void begin(struct store_writer *w, struct desks *d, const char *prefix, b
 	w->store.huge = huge;
 	snprintf(w->store.prefix, sizeof w->store.prefix, "%s", prefix);
 	pthread_mutex_init(&w->retire_lock, NULL);
+	pthread_mutex_init(&w->entries_lock, NULL);
+	pthread_mutex_init(&w->fresh_lock, NULL);
+	for (unsigned i = 0; i < EG_NODE_LOCKS; i++)
+		pthread_mutex_init(&w->node_locks[i], NULL);
 }
 
 typedef enum err open_fn(struct region *r, const char *name, size_t reserved,
@@ -61,6 +65,8 @@ static enum err open_fixed(struct store_writer *w, open_fn *fn, struct fault *f)
 		e = open_one(w, fn, &s->slot, EG_REGION_SLOT, 0, f);
 	if (e == EG_E_OK)
 		e = open_one(w, fn, &s->heap, EG_REGION_HEAP, 0, f);
+	if (e == EG_E_OK)
+		e = open_one(w, fn, &s->graph, EG_REGION_GRAPH, 0, f);
 	return e;
 }
 
@@ -103,6 +109,8 @@ enum err store_create(struct store_writer *w, struct desks *d, const char *prefi
 	FAULT(STORE_ROOT_MADE);
 	e = open_fixed(w, region_create, f);
 	if (e == EG_E_OK)
+		e = region_grow(&w->store.graph, EG_GRAPHS_AT, f);
+	if (e == EG_E_OK)
 		heap_init(&w->heap, &w->store.heap);
 	FAULT(STORE_MADE);
 	return e;
@@ -115,11 +123,13 @@ static enum err adopt_classes(struct store_writer *w, struct fault *f)
 	for (unsigned c = 0; c < EG_CLASSES; c++) {
 		enum err e;
 
-		if (atomic_load(&s->root->grown[4 + 2 * c + 1]) == 0)
+		if (atomic_load(store_grown(s->root, EG_REGION_CODE, c)) == 0)
 			continue;
 		e = open_one(w, region_adopt, &s->node[c], EG_REGION_NODE, c, f);
 		if (e == EG_E_OK)
 			e = open_one(w, region_adopt, &s->vec[c], EG_REGION_VEC, c, f);
+		if (e == EG_E_OK)
+			e = open_one(w, region_adopt, &s->code[c], EG_REGION_CODE, c, f);
 		if (e != EG_E_OK)
 			return e;
 		atomic_store(&s->class_mapped[c], 1);
@@ -168,6 +178,15 @@ void store_publish(struct store_writer *w, uint64_t boot_id)
 	FAULT(STORE_PUBLISHED);
 }
 
+/* A writer that died between a class's objects leaves some behind: open those. */
+static enum err make_or_open(struct store_writer *w, struct region *r, enum store_region kind, unsigned class_,
+                             struct fault *f)
+{
+	if (open_one(w, region_create, r, kind, class_, f) == EG_E_OK)
+		return EG_E_OK;
+	return open_one(w, region_adopt, r, kind, class_, f);
+}
+
 enum err store_make_class(struct store_writer *w, unsigned class_, struct fault *f)
 {
 	struct store *s = &w->store;
@@ -175,13 +194,12 @@ enum err store_make_class(struct store_writer *w, unsigned class_, struct fault 
 
 	if (atomic_load(&s->class_mapped[class_]))
 		return EG_E_OK;
-	/* A writer that died between the two objects leaves one behind: open it then. */
-	e = open_one(w, region_create, &s->node[class_], EG_REGION_NODE, class_, f);
-	if (e != EG_E_OK)
-		e = open_one(w, region_adopt, &s->node[class_], EG_REGION_NODE, class_, f);
+	e = make_or_open(w, &s->node[class_], EG_REGION_NODE, class_, f);
 	FAULT(STORE_CLASS_HALF);
-	if (e == EG_E_OK && open_one(w, region_create, &s->vec[class_], EG_REGION_VEC, class_, f) != EG_E_OK)
-		e = open_one(w, region_adopt, &s->vec[class_], EG_REGION_VEC, class_, f);
+	if (e == EG_E_OK)
+		e = make_or_open(w, &s->vec[class_], EG_REGION_VEC, class_, f);
+	if (e == EG_E_OK)
+		e = make_or_open(w, &s->code[class_], EG_REGION_CODE, class_, f);
 	if (e != EG_E_OK)
 		return e;
 	FAULT(STORE_CLASS_MADE);
@@ -200,7 +218,12 @@ void store_close(struct store_writer *w)
 	for (unsigned c = 0; c < EG_CLASSES; c++)
 		stack32_free(&w->node_chunks[c]);
 	free(w->retired);
+	stack32_free(&w->graphs);
 	pthread_mutex_destroy(&w->retire_lock);
+	pthread_mutex_destroy(&w->entries_lock);
+	pthread_mutex_destroy(&w->fresh_lock);
+	for (unsigned i = 0; i < EG_NODE_LOCKS; i++)
+		pthread_mutex_destroy(&w->node_locks[i]);
 	heap_fini(&w->heap);
 	store_detach(&w->store);
 	memset(w, 0, sizeof *w);

@@ -38,6 +38,8 @@ struct retired {
 	enum retired_kind kind;
 };
 
+#define EG_NODE_LOCKS 256u
+
 struct store_writer {
 	struct store store;
 	struct desks *desks;
@@ -46,6 +48,10 @@ struct store_writer {
 	uint32_t cap_spaces;
 	struct stack32 slot_chunks;    /* free chunks of slots */
 	struct stack32 node_chunks[EG_CLASSES];
+	struct stack32 graphs;         /* records of graphs to be used again (linking threads) */
+	pthread_mutex_t node_locks[EG_NODE_LOCKS];   /* graph_write.h */
+	pthread_mutex_t entries_lock, fresh_lock;
+	uint64_t fresh_taken;          /* of the ring, by linking threads; with fresh_lock */
 	_Atomic uint64_t ids_used[EG_SHARDS + 1];    /* words not empty (log: grow; apply: insert) */
 	_Atomic uint32_t ids_pending[EG_SHARDS + 1]; /* inserts admitted but not applied */
 	pthread_mutex_t retire_lock;   /* between threads of this process */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/fault.h"
+#include "shm/graph_write.h"
 #include "shm/ids_write.h"
 #include "shm/node_write.h"
 #include "shm/reclaim_write.h"
@@ -104,10 +105,10 @@ static void retire_body(struct store_writer *w, uint64_t offset)
 {
 	const struct body *b = region_at(&w->store.heap, offset, sizeof *b);
 
-	if (b->class_ != EG_NONE) {
-		node_unpublish(w, b->class_, b->node);
+	/* A node that a graph may name is retired by a sweep of that graph. */
+	if (b->class_ != EG_NONE && !(node_unpublish(w, b->class_, b->node)
+	                              && graph_note_dead(w, b->record.space, b->class_)))
 		retire_node(w, b->class_, b->node, b->record.space);
-	}
 	retire_block(w, offset, b->bytes);
 }
 

@@ -82,7 +82,7 @@ static void drop(struct load *l, uint32_t slot, const struct body *b, struct loa
 
 	load_count(l, sums, &b->record, -1);
 	if (b->class_ != EG_NONE)
-		node_unpublish(l->w, b->class_, b->node);
+		(void)node_unpublish(l->w, b->class_, b->node);
 	pthread_mutex_lock(&l->lock);
 	if (l->anew) {
 		load_unplace(l, b, slot);

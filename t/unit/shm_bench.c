@@ -160,7 +160,7 @@ void bench_delete(struct shm_bench *b, const struct bench_memory *m)
 
 	slot_unpublish(&b->w, m->slot);
 	(void)ids_remove(&b->w, (unsigned)(m->key % EG_SHARDS), m->key, m->slot);
-	node_unpublish(&b->w, m->class_, m->node);
+	(void)node_unpublish(&b->w, m->class_, m->node);
 	retire_node(&b->w, m->class_, m->node, space);
 	retire_block(&b->w, m->body, m->body_bytes);
 	retire_slot(&b->w, m->slot, space);

@@ -207,7 +207,7 @@ static void reader(struct check *c, const struct model *old, const struct model 
 	if (store_attach(&s, c->x->prefix, STEP_BOOT, &f) != EG_E_OK)
 		return;
 	for (unsigned k = 0; k < EG_CLASSES; k++)
-		if (atomic_load(&s.root->grown[4 + 2 * k + 1]) > 0)
+		if (atomic_load(&s.root->grown[4 + 3 * k + 1]) > 0)
 			(void)store_map_class(&s, k);
 	held(c, &s);
 	view(c, &s, old, new);
