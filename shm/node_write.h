@@ -17,7 +17,7 @@ void node_publish(struct store_writer *w, unsigned class_, uint32_t node, const 
                   unsigned dim, uint32_t slot, uint32_t generation);
 /* Apply thread: nobody's; the vector stays readable until it is freed. True when
  * links may name it: then a sweep of the graph retires it (graph_write.h), not the caller. */
-bool node_unpublish(struct store_writer *w, unsigned class_, uint32_t node) EG_MUST_USE;
+bool node_unpublish(struct store_writer *w, unsigned class_, uint32_t node);
 
 /* The lock of a node's links, and of its owner together with `named`. */
 static inline void node_lock(struct store_writer *w, uint32_t node)
