@@ -32,6 +32,8 @@ bool graph_view(const struct store *s, unsigned class_, struct graph_view *v)
 	if (!store_map_class(s, class_))
 		return false;
 	v->limit = atomic_load_explicit(&s->root->n_node_chunks[class_], memory_order_acquire) * EG_CHUNK;
+	v->coded = (uint32_t)(region_grown(&s->code[class_]) / graph_chunk_bytes(class_)) * EG_CHUNK;
+	v->coded = v->coded < v->limit ? v->coded : v->limit;
 	v->codes = s->code[class_].base;
 	v->vectors = (const float *)(const void *)s->vec[class_].base;
 	v->owners = (const struct node_chunk *)(const void *)s->node[class_].base;
@@ -226,9 +228,10 @@ static unsigned unmet(const struct graph_view *v, struct graph_scratch *sc, uint
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < EG_LINKS; i++) {
-		uint32_t to = atomic_load_explicit(&links[i], memory_order_relaxed);
+		/* What stands at a node that is named was there before. */
+		uint32_t to = atomic_load_explicit(&links[i], memory_order_acquire);
 
-		if (to >= v->limit || !visit(sc, to))
+		if (to >= v->coded || !visit(sc, to))
 			continue;
 		nodes[n] = to;
 		rows[n] = graph_sign(v, to);
@@ -260,8 +263,8 @@ static void start(const struct graph_view *v, const struct graph *g, struct grap
 		unsigned n = 0;
 
 		for (; at < n_entries && n < EG_LINKS; at++) {
-			nodes[n] = atomic_load_explicit(&g->entries[at], memory_order_relaxed);
-			if (nodes[n] < v->limit) {
+			nodes[n] = atomic_load_explicit(&g->entries[at], memory_order_acquire);
+			if (nodes[n] < v->coded) {
 				rows[n] = graph_sign(v, nodes[n]);
 				n++;
 			}
@@ -302,7 +305,7 @@ void graph_walk(const struct graph_view *v, const struct graph *g, struct graph_
 		sc->beam[at].node |= EG_BEAM_SEEN;
 		then = next_unseen(sc, at + 1);
 		if (then < sc->n)
-			prefetch((const void *)graph_links(v, sc->beam[then].node), EG_LINKS * sizeof(uint32_t));
+			prefetch((const void *)(uintptr_t)graph_links(v, sc->beam[then].node), EG_LINKS * sizeof(uint32_t));
 		at = n > 0 ? score(v, sc, q, nodes, n, rows) : sc->ef;
 		at = next_unseen(sc, at < then ? at : then);
 	}
@@ -341,6 +344,9 @@ static size_t search_fresh(const struct store *s, const struct graph *g, const s
 	uint64_t mine = EG_FRESH_WORD(g->space, g->class_, 0);
 	size_t n = 0;
 
+	/* Only a store gone wild makes it longer: the writer mends that. */
+	if (tail < head && head - tail > EG_FRESH)
+		tail = head > EG_FRESH ? head - EG_FRESH : 0;
 	for (; tail < head; tail++) {
 		uint64_t word = atomic_load_explicit(&f->words[tail % EG_FRESH], memory_order_acquire);
 		struct graph_hit h = { .node = (uint32_t)(word & ((1u << 30) - 1)) };

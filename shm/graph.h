@@ -76,6 +76,7 @@ struct graph_view {
 	const float *vectors;
 	const struct node_chunk *owners;
 	uint32_t limit;                   /* nodes below it exist */
+	uint32_t coded;                   /* and below this one may have codes and links */
 	uint32_t stride;                  /* floats of a vector */
 	uint32_t dims, sign_bytes, low_bytes;
 	uint32_t scale_at, low_at, links_at, chunk_bytes;
