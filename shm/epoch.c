@@ -35,10 +35,11 @@ uint64_t epoch_oldest(const struct desks *d)
 	uint64_t oldest = UINT64_MAX;
 
 	atomic_thread_fence(memory_order_seq_cst);
-	for (unsigned k = EG_DESK_FIRST; k < d->n; k++) {
+	/* The wal process's own: its linking thread. */
+	for (unsigned k = EG_DESK_WAL; k < d->n; k++) {
 		struct epoch_slot *slots = desk_epochs(d, k);
 
-		if (atomic_load_explicit(&m->seats[k].state, memory_order_acquire) != EG_DESK_BUSY)
+		if (k != EG_DESK_WAL && atomic_load_explicit(&m->seats[k].state, memory_order_acquire) != EG_DESK_BUSY)
 			continue;
 		for (unsigned i = 0; i < EG_EPOCHS_MAX; i++) {
 			uint64_t e = atomic_load_explicit(&slots[i].epoch, memory_order_acquire);

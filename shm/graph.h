@@ -21,6 +21,8 @@
  * are there. A deleted one stays a stone to step on, and is not returned, until a
  * sweep has taken its number out of all lists.
  *
+ * Pages of code.C are there for chunks of which a node was linked; nothing else of it may be looked at.
+ *
  *   graph   ring: head 8, tail 8, pad | EG_FRESH x 8 (1 << 63 | space 27 | class 6 | node 30; 0 = linked)
  *           then graphs of 1024 bytes: space 4 class 4 state 4 n_entries 4 linked 8 dead 8 pad | entries
  *
@@ -28,6 +30,12 @@
  * neighbours; Munyampirwa et al. 2024, why there are no upper layers; Fu et al., NSG
  * (VLDB 2019) and Subramanya et al., DiskANN (NeurIPS 2019), the choice relaxed by a
  * factor; Singh et al., FreshDiskANN 2021, deletions by a sweep.
+ *
+ * What a reader must do, in one epoch section: ask graph_ready; NULL: compare all vectors
+ * of the space (node_walk); else graph_search, which looks through the ring, then walks. A hit's owner
+ * may be a slot that does not show the node yet, or no more: it counts only if the slot's
+ * body names that very node. So ask for more hits than are wanted. A graph may go back to BUILDING
+ * or be dropped during the search: that is right for who began before.
  *
  * Writer: wal process (graph_write.h). Readers: everybody, in an epoch section.
  * Reclaimed by: the writer; a node after a sweep, then by epoch.
@@ -39,7 +47,8 @@
 #include "shm/node.h"
 
 #define EG_NODE_NONE UINT32_MAX
-#define EG_GRAPH_MIN 1024u             /* vectors of a space; below, all of them are compared */
+#define EG_GRAPH_MIN 2000u             /* vectors of a space; below, all of them are compared (hnsw_index.exact_below) */
+#define EG_SWEEP_MIN 64u               /* dead nodes of a graph, and one in 16 of those linked: then it is swept */
 #define EG_EF_MAX 4096u
 
 enum graph_state {

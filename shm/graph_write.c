@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "common/fault.h"
+#include "shm/graph_parts.h"
 #include "shm/node_write.h"
+#include "shm/reclaim_write.h"
 #include "shm/region_write.h"
 #include "shm/space_write.h"
 
@@ -39,17 +41,9 @@ void linker_fini(struct linker *l)
 	memset(l, 0, sizeof *l);
 }
 
-static _Atomic uint32_t *links_of(struct store_writer *w, const struct graph_view *v, unsigned class_, uint32_t node)
-{
-	uint64_t at = (uint64_t)(node / EG_CHUNK) * v->chunk_bytes + v->links_at
-	              + (uint64_t)(node % EG_CHUNK) * EG_LINKS * sizeof(uint32_t);
-
-	return region_for_write(&w->store.code[class_], at, EG_LINKS * sizeof(uint32_t));
-}
-
 /* ---- graphs of spaces ---- */
 
-static struct graph *graph_at(struct store_writer *w, uint32_t number)
+struct graph *graph_at(struct store_writer *w, uint32_t number)
 {
 	return region_for_write(&w->store.graph, EG_GRAPHS_AT + (uint64_t)number * sizeof(struct graph),
 	                        sizeof(struct graph));
@@ -67,7 +61,9 @@ static enum err new_graph(struct store_writer *w, uint32_t *number, struct fault
 	struct root *root = store_root(w);
 	enum err e;
 
+	pthread_mutex_lock(&w->graph_lock);
 	*number = stack32_pop(&w->graphs);
+	pthread_mutex_unlock(&w->graph_lock);
 	if (*number != EG_NONE)
 		return EG_E_OK;
 	*number = atomic_load(&root->n_graphs);
@@ -82,13 +78,10 @@ static enum err new_graph(struct store_writer *w, uint32_t *number, struct fault
 
 struct graph *graph_make(struct store_writer *w, uint32_t space, unsigned class_, struct fault *f)
 {
-	struct graph *g = graph_for_write(w, space);
+	struct graph *g;
 	uint32_t number;
 
-	if (g != NULL && atomic_load(&g->class_) == class_)
-		return g;
-	if (g != NULL)
-		graph_drop(w, space);
+	EG_ASSERT(graph_for_write(w, space) == NULL);
 	if (new_graph(w, &number, f) != EG_E_OK)
 		return NULL;
 	g = graph_at(w, number);
@@ -99,7 +92,9 @@ struct graph *graph_make(struct store_writer *w, uint32_t space, unsigned class_
 	atomic_store(&g->class_, class_);
 	atomic_store_explicit(&g->state, EG_GRAPH_BUILDING, memory_order_release);
 	FAULT(GRAPH_MADE);
+	pthread_mutex_lock(&w->graph_lock);
 	atomic_store_explicit(&space_for_write(w, space)->graph, number + 1, memory_order_release);
+	pthread_mutex_unlock(&w->graph_lock);
 	FAULT(GRAPH_NAMED);
 	return g;
 }
@@ -111,10 +106,39 @@ void graph_drop(struct store_writer *w, uint32_t space)
 
 	if (number == 0)
 		return;
+	pthread_mutex_lock(&w->graph_lock);
 	atomic_store_explicit(&sp->graph, 0, memory_order_release);
 	atomic_store_explicit(&graph_at(w, number - 1)->state, EG_GRAPH_NONE, memory_order_release);
+	pthread_mutex_unlock(&w->graph_lock);
 	FAULT(GRAPH_DROPPED);
-	stack32_push(&w->graphs, number - 1);
+	retire_graph(w, number - 1);
+}
+
+void graph_set_state(struct store_writer *w, struct graph *g, enum graph_state state)
+{
+	pthread_mutex_lock(&w->graph_lock);
+	atomic_store_explicit(&g->state, (uint32_t)state, memory_order_release);
+	pthread_mutex_unlock(&w->graph_lock);
+	/* Of an apply thread's owner word and its look at the state, and this and our look at
+	 * owners, one comes first (graph_offer). */
+	atomic_thread_fence(memory_order_seq_cst);
+	FAULT(GRAPH_STATE);
+}
+
+bool graph_due(struct store_writer *w, const struct graph *g)
+{
+	uint64_t dead = atomic_load(&g->dead);
+
+	return dead >= w->sweep_min && dead * 16 >= atomic_load(&g->linked);
+}
+
+enum err graph_room(struct store_writer *w, unsigned class_, uint32_t chunk, struct fault *f)
+{
+	struct region *r = &w->store.code[class_];
+	size_t bytes = graph_chunk_bytes(class_);
+	enum err e = region_stretch(r, ((uint64_t)chunk + 1) * bytes, f);
+
+	return e == EG_E_OK ? region_back(r, chunk * bytes, bytes, f) : e;
 }
 
 /* ---- choosing neighbours ---- */
@@ -125,16 +149,6 @@ struct choice {
 	uint32_t kept[EG_LINKS];
 	unsigned n;
 };
-
-static uint8_t *levels(struct linker *l, const struct graph_view *v, unsigned row)
-{
-	return l->levels + (size_t)row * v->dims;
-}
-
-static void unpack(const struct graph_view *v, uint32_t node, uint8_t *to)
-{
-	code_levels(graph_sign(v, node), graph_low(v, node), v->dims, to);
-}
 
 /* Is it in another direction than all that were chosen? score: its likeness to the node. */
 static bool apart(const struct choice *c, uint32_t node, float score)
@@ -168,11 +182,6 @@ static void choose(struct choice *c, const struct beam *near, unsigned n, unsign
 		c->kept[c->n++] = passed[i];
 }
 
-static bool alive(const struct graph_view *v, uint32_t node)
-{
-	return node < v->limit && graph_owner(v, node) != EG_NODE_FREE;
-}
-
 static void write_list(_Atomic uint32_t *links, const uint32_t *nodes, unsigned n)
 {
 	for (unsigned i = 0; i < EG_LINKS; i++)
@@ -186,9 +195,12 @@ static int by_score(const void *a, const void *b)
 	return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* A full list and one more: the living ones, chosen anew. */
-static void prune(const struct graph_view *v, struct linker *l, uint32_t node, _Atomic uint32_t *links, uint32_t more)
+/* A full list and one more: the living ones, chosen anew. The one more is among them in any case when
+ * it must: so that each new node is named by the nearest other at least. */
+static void prune(const struct graph_view *v, struct linker *l, uint32_t node, _Atomic uint32_t *links, uint32_t more,
+                  bool must_keep)
 {
+	bool kept = !must_keep;
 	struct choice c = { .v = v, .l = l };
 	struct beam near[EG_LINKS + 1];
 	uint8_t *own = levels(l, v, EG_LINKS + 1), *other = levels(l, v, EG_LINKS);
@@ -206,12 +218,15 @@ static void prune(const struct graph_view *v, struct linker *l, uint32_t node, _
 	}
 	qsort(near, n, sizeof *near, by_score);
 	choose(&c, near, n, PRUNE_TO);
+	for (unsigned i = 0; i < c.n; i++)
+		kept |= c.kept[i] == more;
+	if (!kept)
+		c.kept[c.n++] = more;      /* PRUNE_TO leaves room */
 	write_list(links, c.kept, c.n);
 }
 
-/* `to` shall name `node`. */
-static void connect(struct store_writer *w, const struct graph_view *v, unsigned class_, struct linker *l,
-                    uint32_t to, uint32_t node)
+void graph_connect(struct store_writer *w, const struct graph_view *v, unsigned class_, struct linker *l,
+                   uint32_t to, uint32_t node, bool must_keep)
 {
 	_Atomic uint32_t *links = links_of(w, v, class_, to);
 	unsigned hole = EG_LINKS;
@@ -230,8 +245,9 @@ static void connect(struct store_writer *w, const struct graph_view *v, unsigned
 	if (hole < EG_LINKS)
 		atomic_store_explicit(&links[hole], node, memory_order_release);
 	else
-		prune(v, l, to, links, node);
+		prune(v, l, to, links, node, must_keep);
 	node_unlock(w, to);
+	l->n_links++;
 	FAULT(GRAPH_LINK);
 }
 
@@ -248,32 +264,47 @@ static void encode(struct store_writer *w, const struct graph_view *v, unsigned 
 	code_query(l->scratch.rotated, v->dims, l->scratch.r, q);
 }
 
-/* Another entry when there are few for so many nodes: about a quarter of the root. */
-static void grow_entries(struct store_writer *w, struct graph *g, uint32_t node)
+static bool is_entry(const struct graph *g, uint64_t n, uint32_t node)
+{
+	for (uint64_t i = 0; i < n; i++)
+		if (atomic_load_explicit(&g->entries[i], memory_order_relaxed) == node)
+			return true;
+	return false;
+}
+
+/* Count a linked node. It is another entry when there are few for so many nodes (about a quarter of
+ * the root), or when nothing is near to it that would lead there. */
+static void add_entry(struct store_writer *w, struct graph *g, uint32_t node, bool alone)
 {
 	uint64_t linked, n;
 
-	pthread_mutex_lock(&w->entries_lock);
+	pthread_mutex_lock(&w->graph_lock);
 	linked = atomic_fetch_add(&g->linked, 1) + 1;
 	n = atomic_load(&g->n_entries);
-	if (n < EG_GRAPH_ENTRIES && linked > 16 * n * n) {
-		atomic_store_explicit(&g->entries[n], node, memory_order_relaxed);
-		atomic_store_explicit(&g->n_entries, (uint32_t)n + 1, memory_order_release);
+	if ((alone || (n < EG_GRAPH_ENTRIES && linked > 16 * n * n)) && !is_entry(g, n, node)) {
+		uint64_t at = n < EG_GRAPH_ENTRIES ? n : node % EG_GRAPH_ENTRIES;
+
+		atomic_store_explicit(&g->entries[at], node, memory_order_release);
+		if (at == n)
+			atomic_store_explicit(&g->n_entries, (uint32_t)n + 1, memory_order_release);
 	}
-	pthread_mutex_unlock(&w->entries_lock);
+	pthread_mutex_unlock(&w->graph_lock);
 	FAULT(GRAPH_ENTRY);
 }
 
-/* The node may be named from now on; false when it is deleted, or linked already. */
-static bool begin_link(struct store_writer *w, struct node_chunk *c, uint32_t node)
+/* The node may be named from now on, and its list is one; false when it is deleted, or linked already. */
+static bool begin_link(struct store_writer *w, const struct graph_view *v, unsigned class_, uint32_t node)
 {
+	struct node_chunk *c = node_chunk_for_write(w, class_, node / EG_CHUNK);
 	uint32_t bit = 1u << node % EG_CHUNK;
 	bool go;
 
 	node_lock(w, node);
 	go = atomic_load(&c->owner[node % EG_CHUNK]) != EG_NODE_FREE && !(atomic_load(&c->linked) & bit);
-	if (go)
+	if (go && !(atomic_load(&c->named) & bit)) {
+		write_list(links_of(w, v, class_, node), NULL, 0);
 		atomic_fetch_or(&c->named, bit);
+	}
 	node_unlock(w, node);
 	FAULT(GRAPH_NAMED_NODE);
 	return go;
@@ -287,7 +318,7 @@ void graph_link(struct store_writer *w, struct graph *g, struct linker *l, uint3
 	struct graph_view v;
 	struct code_query q;
 
-	if (!graph_view(&w->store, class_, &v) || !begin_link(w, c, node))
+	if (!graph_view(&w->store, class_, &v) || !begin_link(w, &v, class_, node))
 		return;
 	pick.v = &v;
 	encode(w, &v, class_, l, node, &q);
@@ -303,131 +334,12 @@ void graph_link(struct store_writer *w, struct graph *g, struct linker *l, uint3
 	node_lock(w, node);
 	write_list(links_of(w, &v, class_, node), pick.kept, pick.n);
 	node_unlock(w, node);
+	l->n_links += pick.n;
 	FAULT(GRAPH_LIST);
 	for (unsigned i = 0; i < pick.n; i++)
-		connect(w, &v, class_, l, pick.kept[i], node);
+		graph_connect(w, &v, class_, l, pick.kept[i], node, i == 0);
+	/* Before the mark: who finds it set finds the node. */
+	add_entry(w, g, node, pick.n == 0);
 	atomic_fetch_or(&c->linked, 1u << node % EG_CHUNK);
 	FAULT(GRAPH_LINKED);
-	grow_entries(w, g, node);
-}
-
-/* ---- taking deleted nodes out ---- */
-
-bool graph_note_dead(struct store_writer *w, uint32_t space, unsigned class_)
-{
-	struct graph *g = graph_for_write(w, space);
-
-	if (g == NULL || atomic_load(&g->class_) != class_)
-		return false;
-	atomic_fetch_add(&g->dead, 1);
-	return true;
-}
-
-uint32_t graph_dead(struct store_writer *w, unsigned class_, uint32_t chunk)
-{
-	struct node_chunk *c = node_chunk_for_write(w, class_, chunk);
-	uint32_t dead = atomic_load(&c->named);
-
-	for (unsigned i = 0; i < EG_CHUNK; i++)
-		if (atomic_load(&c->owner[i]) != EG_NODE_FREE)
-			dead &= ~(1u << i);
-	return dead;
-}
-
-static bool has(const _Atomic uint32_t *links, uint32_t node)
-{
-	for (unsigned i = 0; i < EG_LINKS; i++)
-		if (atomic_load_explicit(&links[i], memory_order_relaxed) == node)
-			return true;
-	return false;
-}
-
-/* The neighbour of a dead one that is nearest to the node and not in its list yet. */
-static uint32_t heir(const struct graph_view *v, struct linker *l, uint32_t node, const _Atomic uint32_t *links,
-                     uint32_t dead)
-{
-	const _Atomic uint32_t *theirs = graph_links(v, dead);
-	uint8_t *own = levels(l, v, EG_LINKS + 1), *other = levels(l, v, EG_LINKS);
-	uint32_t best = EG_NODE_NONE;
-	float best_score = -2;
-
-	for (unsigned i = 0; i < EG_LINKS; i++) {
-		uint32_t to = atomic_load_explicit(&theirs[i], memory_order_relaxed);
-		float score;
-
-		if (to == node || !alive(v, to) || has(links, to))
-			continue;
-		unpack(v, to, other);
-		score = code_between(own, graph_scale(v, node), other, graph_scale(v, to), v->dims);
-		if (score > best_score) {
-			best_score = score;
-			best = to;
-		}
-	}
-	return best;
-}
-
-static void sweep_node(struct store_writer *w, const struct graph_view *v, unsigned class_, struct linker *l,
-                       uint32_t node)
-{
-	_Atomic uint32_t *links = links_of(w, v, class_, node);
-	bool ready = false;
-
-	node_lock(w, node);
-	for (unsigned i = 0; i < EG_LINKS; i++) {
-		uint32_t to = atomic_load_explicit(&links[i], memory_order_relaxed);
-
-		if (to == EG_NODE_NONE || alive(v, to))
-			continue;
-		if (!ready)
-			unpack(v, node, levels(l, v, EG_LINKS + 1));
-		ready = true;
-		atomic_store_explicit(&links[i], heir(v, l, node, links, to), memory_order_release);
-		FAULT(GRAPH_SWEPT);
-	}
-	node_unlock(w, node);
-}
-
-void graph_sweep_chunk(struct store_writer *w, struct graph *g, struct linker *l, uint32_t chunk)
-{
-	unsigned class_ = atomic_load(&g->class_);
-	struct node_chunk *c = node_chunk_for_write(w, class_, chunk);
-	uint32_t named = atomic_load(&c->named);
-	struct graph_view v;
-
-	if (!graph_view(&w->store, class_, &v))
-		return;
-	for (unsigned i = 0; i < EG_CHUNK; i++)
-		if (named >> i & 1 && atomic_load(&c->owner[i]) != EG_NODE_FREE)
-			sweep_node(w, &v, class_, l, chunk * EG_CHUNK + i);
-}
-
-void graph_sweep_entries(struct store_writer *w, struct graph *g)
-{
-	struct graph_view v;
-	uint32_t n;
-
-	if (!graph_view(&w->store, atomic_load(&g->class_), &v))
-		return;
-	pthread_mutex_lock(&w->entries_lock);
-	n = atomic_load(&g->n_entries);
-	for (uint32_t i = 0; i < n;) {
-		uint32_t node = atomic_load(&g->entries[i]), to = EG_NODE_NONE;
-
-		for (unsigned k = 0; k < EG_LINKS && !alive(&v, node) && to == EG_NODE_NONE; k++) {
-			uint32_t next = atomic_load(&graph_links(&v, node)[k]);
-
-			to = alive(&v, next) ? next : EG_NODE_NONE;
-		}
-		if (alive(&v, node)) {
-			i++;
-		} else if (to != EG_NODE_NONE) {
-			atomic_store(&g->entries[i++], to);
-		} else {
-			atomic_store(&g->entries[i], atomic_load(&g->entries[--n]));
-			atomic_store_explicit(&g->n_entries, n, memory_order_release);
-		}
-	}
-	pthread_mutex_unlock(&w->entries_lock);
-	FAULT(GRAPH_ENTRIES_SWEPT);
 }

@@ -12,7 +12,8 @@ libshm_a_SOURCES = \
 	shm/space.h shm/space.c shm/space_write.h shm/space_write.c \
 	shm/slot.h shm/slot.c shm/slot_write.h shm/slot_write.c \
 	shm/node.h shm/node.c shm/node_write.h shm/node_write.c \
-	shm/graph.h shm/graph.c shm/graph_write.h shm/graph_write.c shm/fresh_write.c \
+	shm/graph.h shm/graph.c shm/graph_write.h shm/graph_parts.h shm/graph_write.c \
+	shm/graph_sweep.c shm/graph_repair.c shm/fresh_write.c \
 	shm/reclaim_write.h shm/reclaim_write.c \
 	shm/repair_write.h shm/repair_write.c \
 	shm/metrics.h shm/metrics.c shm/metrics.def

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/fault.h"
-#include "shm/graph.h"
+#include "shm/graph_write.h"
 #include "shm/space_write.h"
 
 struct node_chunk *node_chunk_for_write(struct store_writer *w, unsigned class_, uint32_t chunk)
@@ -25,8 +25,6 @@ static enum err new_chunk(struct store_writer *w, unsigned class_, uint32_t *chu
 		e = err_set(f, EG_E_NO_STORAGE, NULL, NULL, "no more vectors of class %u can be numbered", class_);
 	if (e == EG_E_OK)
 		e = region_grow(&w->store.vec[class_], (uint64_t)(*chunk + 1) * bytes, f);
-	if (e == EG_E_OK)
-		e = region_grow(&w->store.code[class_], (uint64_t)(*chunk + 1) * graph_chunk_bytes(class_), f);
 	if (e == EG_E_OK)
 		e = region_grow(&w->store.node[class_], (uint64_t)(*chunk + 1) * sizeof *c, f);
 	if (e != EG_E_OK)
@@ -142,12 +140,16 @@ void node_publish(struct store_writer *w, unsigned class_, uint32_t node, const 
 bool node_unpublish(struct store_writer *w, unsigned class_, uint32_t node)
 {
 	struct node_chunk *c = node_chunk_for_write(w, class_, node / EG_CHUNK);
-	bool named;
+	uint32_t space = atomic_load(&c->space);
+	bool named, look;
 
 	node_lock(w, node);
 	atomic_store_explicit(&c->owner[node % EG_CHUNK], EG_NODE_FREE, memory_order_release);
 	named = atomic_load(&c->named) >> node % EG_CHUNK & 1;
-	node_unlock(w, node);
 	FAULT(NODE_UNPUBLISHED);
+	look = named && graph_note_dead(w, space, class_);
+	node_unlock(w, node);
+	if (look)
+		graph_look(w, space);
 	return named;
 }

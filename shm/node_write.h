@@ -16,7 +16,7 @@ void node_free_chunks(struct store_writer *w, uint32_t space);
 void node_publish(struct store_writer *w, unsigned class_, uint32_t node, const float *vector,
                   unsigned dim, uint32_t slot, uint32_t generation);
 /* Apply thread: nobody's; the vector stays readable until it is freed. True when
- * links may name it: then a sweep of the graph retires it (graph_write.h), not the caller. */
+ * links may name it: then the linking thread retires it (graph_write.h), not the caller. */
 bool node_unpublish(struct store_writer *w, unsigned class_, uint32_t node);
 
 /* The lock of a node's links, and of its owner together with `named`. */

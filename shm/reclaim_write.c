@@ -53,7 +53,22 @@ void retire_node(struct store_writer *w, unsigned class_, uint32_t node, uint32_
 	retire(w, EG_RETIRED_NODE, (uint64_t)class_ << 32 | node, space);
 }
 
+void retire_graph(struct store_writer *w, uint32_t number) { retire(w, EG_RETIRED_GRAPH, number, 0); }
 void retire_space(struct store_writer *w, uint32_t space) { retire(w, EG_RETIRED_SPACE, space, 0); }
+
+/* Of a space that was dropped before the linking thread retired it: the chunk is another's by now. */
+static void free_node(struct store_writer *w, unsigned class_, uint32_t node, uint32_t space)
+{
+	if (atomic_load(&node_chunk_for_write(w, class_, node / EG_CHUNK)->space) == space)
+		node_free(w, class_, node, space);
+}
+
+static void free_graph(struct store_writer *w, uint32_t number)
+{
+	pthread_mutex_lock(&w->graph_lock);
+	stack32_push(&w->graphs, number);
+	pthread_mutex_unlock(&w->graph_lock);
+}
 
 static bool pop_before(struct store_writer *w, uint64_t oldest, struct retired *out)
 {
@@ -103,7 +118,10 @@ size_t reclaim(struct store_writer *w)
 			slot_free(w, (uint32_t)r.what, r.size);
 			break;
 		case EG_RETIRED_NODE:
-			node_free(w, (unsigned)(r.what >> 32), (uint32_t)r.what, r.size);
+			free_node(w, (unsigned)(r.what >> 32), (uint32_t)r.what, r.size);
+			break;
+		case EG_RETIRED_GRAPH:
+			free_graph(w, (uint32_t)r.what);
 			break;
 		case EG_RETIRED_SPACE:
 			slot_free_chunks(w, (uint32_t)r.what);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -84,6 +85,7 @@ void region_detach(struct region *r)
 {
 	if (r->base != NULL)
 		munmap(r->base, r->reserved);
+	free(r->backed);
 	memset(r, 0, sizeof *r);
 }
 
@@ -183,6 +185,56 @@ enum err region_grow(struct region *r, uint64_t bytes, struct fault *f)
 		return EG_E_OK;
 	e = region_extend(r, bytes, &want, f);
 	return e == EG_E_OK ? region_reach(r, want, region_fill(r, old, want), f) : e;
+}
+
+enum err region_stretch(struct region *r, uint64_t bytes, struct fault *f)
+{
+	uint64_t want;
+	enum err e;
+
+	if (bytes <= region_grown(r))
+		return EG_E_OK;
+	e = region_extend(r, bytes, &want, f);
+	if (e == EG_E_OK)
+		atomic_store_explicit(r->grown, want, memory_order_release);
+	FAULT(REGION_STRETCHED);
+	return e;
+}
+
+/* Filling a huge page is dear, and asking whether it is filled not for nothing. */
+static bool noted(struct region *r, size_t grain, bool note)
+{
+	if (grain >= r->n_backed && note) {
+		size_t n = grain + grain / 2 + 16;
+
+		r->backed = realloc(r->backed, n);
+		EG_ASSERT(r->backed != NULL);
+		memset(r->backed + r->n_backed, 0, n - r->n_backed);
+		r->n_backed = n;
+	}
+	if (note)
+		r->backed[grain] = 1;
+	return grain < r->n_backed && r->backed[grain] != 0;
+}
+
+enum err region_back(struct region *r, uint64_t offset, size_t bytes, struct fault *f)
+{
+	uint64_t step = r->huge ? EG_REGION_GRAIN : 4096, end = round_up(offset + bytes, step);
+	int error = 0;
+
+	EG_ASSERT(r->writable && offset + bytes <= region_grown(r));
+	for (uint64_t at = offset / step * step; at < end && error == 0; at += step) {
+		if (r->huge && noted(r, at / step, false))
+			continue;
+		error = region_fill(r, at, at + step);
+		if (error == 0 && r->huge)
+			(void)noted(r, at / step, true);
+	}
+	FAULT(REGION_BACKED);
+	if (error == 0)
+		return EG_E_OK;
+	return err_set(f, EG_E_NO_STORAGE, NULL, NULL, "%s: no pages for %zu bytes at %llu: %s", r->name, bytes,
+	               (unsigned long long)offset, strerror(error));
 }
 
 unsigned region_unlink_all(const char *prefix)

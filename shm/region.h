@@ -29,6 +29,8 @@ struct region {
 	_Atomic uint64_t *grown;          /* in the root page; bytes that exist */
 	bool writable;
 	bool huge;                        /* the writer asks for huge pages */
+	uint8_t *backed;                  /* region_back: grains that it has filled, a byte each */
+	size_t n_backed;
 };
 
 /* Readers: map an existing region. EG_E_INTERNAL with the reason in f. */

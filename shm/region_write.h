@@ -24,6 +24,13 @@ enum err region_extend(struct region *r, uint64_t bytes, uint64_t *want, struct 
 int region_fill(const struct region *r, uint64_t from, uint64_t to) EG_MUST_USE;
 enum err region_reach(struct region *r, uint64_t want, int error, struct fault *f) EG_MUST_USE;
 
+/* For what is written here and there only: region_stretch makes at least `bytes` bytes of addresses
+ * exist and publishes them without pages; region_back makes the pages of a range be there
+ * (whole huge ones, if the region has those) before anything is stored in it. A reader may
+ * look only at what was stored. EG_E_NO_STORAGE when the machine has no more. */
+enum err region_stretch(struct region *r, uint64_t bytes, struct fault *f) EG_MUST_USE;
+enum err region_back(struct region *r, uint64_t offset, size_t bytes, struct fault *f) EG_MUST_USE;
+
 /* Address of bytes at offset, for writing. */
 static inline void *region_for_write(const struct region *r, uint64_t offset, size_t bytes)
 {

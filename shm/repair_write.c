@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/fault.h"
+#include "shm/graph_write.h"
 #include "shm/ids_write.h"
 #include "shm/node_write.h"
 #include "shm/slot_write.h"
@@ -21,6 +22,7 @@ struct repair {
 	struct sums all;
 	uint32_t *late;                /* live slots whose id word may be missing */
 	size_t n_late, cap_late;
+	struct graph_repair graphs;
 	uint32_t looked;               /* chunks; so that the heartbeat goes on */
 	struct fault *f;
 };
@@ -180,13 +182,17 @@ static void repair_chunk(struct repair *r, unsigned class_, uint32_t chunk, uint
 		uint32_t node = chunk * EG_CHUNK + i;
 		uint64_t owner = atomic_load(&c->owner[i]);
 
-		if (owned(r, owner, class_, node))
+		if (owned(r, owner, class_, node)) {
+			graph_repair_node(r->w, &r->graphs, space, class_, node, true);
 			continue;
+		}
 		if (owner != EG_NODE_FREE) {
-			(void)node_unpublish(r->w, class_, node);
+			atomic_store_explicit(&c->owner[i], EG_NODE_FREE, memory_order_release);
+			FAULT(NODE_UNPUBLISHED);
 			r->report->freed_nodes++;
 		}
-		node_free(r->w, class_, node, space);
+		if (!graph_repair_node(r->w, &r->graphs, space, class_, node, false))
+			node_free(r->w, class_, node, space);
 	}
 }
 
@@ -332,7 +338,11 @@ enum err store_repair(struct store_writer *w, bool verify, struct repair_report 
 	e = repair_slots(&r);
 	if (e == EG_E_OK) {
 		FAULT(REPAIR_SLOTS);
+		graph_repair_begin(w, &r.graphs);
 		repair_nodes(&r);
+		graph_repair_end(&r.graphs);
+		report->graphs_dropped = r.graphs.dropped;
+		report->graphs_rebuilt = r.graphs.rebuilt;
 		FAULT(REPAIR_NODES);
 		mark_tables(&r);
 		FAULT(REPAIR_IDS);

@@ -6,6 +6,7 @@
  *   spaces  the last one counts once it is LIVE
  *   slots   FILLING and RETIRED become FREE; LIVE ones keep their body
  *   nodes   an owner that does not name them back is cleared
+ *   graphs  kept while they fit their space; one that was being built is built on
  *   chunks  reserved but not linked into their space are free
  *   heap    all that no live slot or id table refers to is free
  *   ids     words of slots that do not live are removed; a live slot whose
@@ -22,6 +23,7 @@
 
 struct repair_report {
 	uint64_t live, freed_slots, freed_nodes, freed_chunks, removed_ids, added_ids;
+	uint64_t graphs_dropped, graphs_rebuilt;
 };
 
 /* verify: the last writer may have stored anywhere, so every live object's CRC is

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/fault.h"
+#include "shm/graph_write.h"
 #include "shm/ids_write.h"
 #include "shm/node_write.h"
 #include "shm/slot_write.h"
@@ -143,6 +144,8 @@ void space_note_vector(struct store_writer *w, uint32_t number, enum vector_sour
 		note_change(sp, lsn);
 		if (atomic_compare_exchange_weak(&sp->vectors, &seen, want)) {
 			FAULT(SPACE_VECTORS);
+			if (atomic_load(&sp->graph) != 0)
+				graph_look(w, number);   /* of another class now, perhaps */
 			return;
 		}
 	}

@@ -37,8 +37,12 @@ static void begin(struct store_writer *w, struct desks *d, const char *prefix, b
 	w->store.huge = huge;
 	snprintf(w->store.prefix, sizeof w->store.prefix, "%s", prefix);
 	pthread_mutex_init(&w->retire_lock, NULL);
-	pthread_mutex_init(&w->entries_lock, NULL);
+	pthread_mutex_init(&w->graph_lock, NULL);
 	pthread_mutex_init(&w->fresh_lock, NULL);
+	pthread_cond_init(&w->fresh_work, NULL);
+	pthread_cond_init(&w->fresh_room, NULL);
+	atomic_store(&w->graph_min, EG_GRAPH_MIN);
+	w->sweep_min = EG_SWEEP_MIN;
 	for (unsigned i = 0; i < EG_NODE_LOCKS; i++)
 		pthread_mutex_init(&w->node_locks[i], NULL);
 }
@@ -123,7 +127,7 @@ static enum err adopt_classes(struct store_writer *w, struct fault *f)
 	for (unsigned c = 0; c < EG_CLASSES; c++) {
 		enum err e;
 
-		if (atomic_load(store_grown(s->root, EG_REGION_CODE, c)) == 0)
+		if (atomic_load(store_grown(s->root, EG_REGION_VEC, c)) == 0)
 			continue;
 		e = open_one(w, region_adopt, &s->node[c], EG_REGION_NODE, c, f);
 		if (e == EG_E_OK)
@@ -220,8 +224,11 @@ void store_close(struct store_writer *w)
 	free(w->retired);
 	stack32_free(&w->graphs);
 	pthread_mutex_destroy(&w->retire_lock);
-	pthread_mutex_destroy(&w->entries_lock);
+	stack32_free(&w->looks);
+	pthread_mutex_destroy(&w->graph_lock);
 	pthread_mutex_destroy(&w->fresh_lock);
+	pthread_cond_destroy(&w->fresh_work);
+	pthread_cond_destroy(&w->fresh_room);
 	for (unsigned i = 0; i < EG_NODE_LOCKS; i++)
 		pthread_mutex_destroy(&w->node_locks[i]);
 	heap_fini(&w->heap);

@@ -29,11 +29,11 @@ struct space_private {
 	uint32_t nodes_class;
 };
 
-enum retired_kind { EG_RETIRED_BLOCK, EG_RETIRED_SLOT, EG_RETIRED_NODE, EG_RETIRED_SPACE };
+enum retired_kind { EG_RETIRED_BLOCK, EG_RETIRED_SLOT, EG_RETIRED_NODE, EG_RETIRED_SPACE, EG_RETIRED_GRAPH };
 
 struct retired {
 	uint64_t epoch;                /* may be reused when no reader is in it or before */
-	uint64_t what;                 /* heap offset, slot, link-coded node, space */
+	uint64_t what;                 /* heap offset, slot, link-coded node, space, graph */
 	uint32_t size;                 /* bytes of a block; space of a slot or node */
 	enum retired_kind kind;
 };
@@ -48,10 +48,17 @@ struct store_writer {
 	uint32_t cap_spaces;
 	struct stack32 slot_chunks;    /* free chunks of slots */
 	struct stack32 node_chunks[EG_CLASSES];
-	struct stack32 graphs;         /* records of graphs to be used again (linking threads) */
-	pthread_mutex_t node_locks[EG_NODE_LOCKS];   /* graph_write.h */
-	pthread_mutex_t entries_lock, fresh_lock;
-	uint64_t fresh_taken;          /* of the ring, by linking threads; with fresh_lock */
+	/* Graphs (graph_write.h says which lock is for what). */
+	pthread_mutex_t node_locks[EG_NODE_LOCKS];
+	pthread_mutex_t graph_lock, fresh_lock;
+	struct stack32 graphs;         /* records to be used again; graph_lock */
+	_Atomic uint32_t graph_min;    /* vectors from which on a space has a graph; below half of that it has none */
+	uint32_t sweep_min;            /* dead nodes below which no sweep is due */
+	uint64_t fresh_taken;          /* of the ring, by the linking thread; this and the following: fresh_lock */
+	pthread_cond_t fresh_work;     /* something is in the ring or to be looked at */
+	pthread_cond_t fresh_room;     /* the ring is not full any more */
+	struct stack32 looks;          /* spaces to be looked at, oldest first */
+	bool linking, link_idle;       /* a linking thread is there; and it sleeps */
 	_Atomic uint64_t ids_used[EG_SHARDS + 1];    /* words not empty (log: grow; apply: insert) */
 	_Atomic uint32_t ids_pending[EG_SHARDS + 1]; /* inserts admitted but not applied */
 	pthread_mutex_t retire_lock;   /* between threads of this process */

@@ -178,6 +178,13 @@ t_unit_wal_threads_SOURCES = t/unit/wal_threads.c t/unit/shm_bench.c t/unit/shm_
 t_unit_wal_threads_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_threads_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 
+# Graphs: the linking thread step by step.
+UNIT += t/unit/wal_linker
+t_unit_wal_linker_SOURCES = t/unit/wal_linker.c t/unit/graph_bench.c t/unit/graph_bench.h \
+	t/unit/shm_bench.c t/unit/shm_bench.h
+t_unit_wal_linker_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_linker_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+
 # ---- the frame: it comes last ----
 UNIT +=
 TFILES +=

@@ -82,6 +82,7 @@ static void count(struct store_writer *w, const struct record *r, int64_t sign, 
 	struct space *sp = space_for_write(w, r->space);
 	struct store_counts *c = &store_root(w)->counts;
 	uint64_t vector = r->dim * sizeof(float), raw = r->raw_bytes + vector;
+	uint32_t least = atomic_load_explicit(&w->graph_min, memory_order_relaxed);
 
 	atomic_fetch_add(&sp->terms, (uint64_t)sign * r->length);
 	atomic_fetch_add(&sp->raw_bytes, (uint64_t)sign * raw);
@@ -89,8 +90,12 @@ static void count(struct store_writer *w, const struct record *r, int64_t sign, 
 	if (r->flags & EG_RECORD_DERIVED)
 		atomic_fetch_add(&c->derived_bytes, (uint64_t)sign * vector);
 	if (vector > 0) {
-		atomic_fetch_add(&sp->with_vector, (uint64_t)sign);
+		uint64_t before = atomic_fetch_add(&sp->with_vector, (uint64_t)sign);
+
 		atomic_fetch_add(&c->vectors, (uint64_t)sign);
+		/* The space gets a graph, or loses it. */
+		if (sign > 0 ? before + 1 == least : before == (least > 1 ? least / 2 : 1))
+			graph_look(w, r->space);
 	}
 	if (memory) {
 		atomic_fetch_add(&sp->memories, (uint64_t)sign);
@@ -105,9 +110,8 @@ static void retire_body(struct store_writer *w, uint64_t offset)
 {
 	const struct body *b = region_at(&w->store.heap, offset, sizeof *b);
 
-	/* A node that a graph may name is retired by a sweep of that graph. */
-	if (b->class_ != EG_NONE && !(node_unpublish(w, b->class_, b->node)
-	                              && graph_note_dead(w, b->record.space, b->class_)))
+	/* A node that a graph may name is retired by the linking thread. */
+	if (b->class_ != EG_NONE && !node_unpublish(w, b->class_, b->node))
 		retire_node(w, b->class_, b->node, b->record.space);
 	retire_block(w, offset, b->bytes);
 }
@@ -120,6 +124,7 @@ static void apply_put(struct store_writer *w, const struct plan *p)
 		node_publish(w, p->class_, p->node, record_vector(r), r->dim, p->slot, p->generation);
 		space_note_vector(w, r->space, r->flags & EG_RECORD_DERIVED ? EG_SOURCE_BUILTIN : EG_SOURCE_CLIENT,
 		                  r->dim, r->lsn);
+		graph_offer(w, r->space, p->class_, p->node);
 	}
 	write_body(w, p);
 	FAULT(APPLY_BODY);
@@ -211,5 +216,7 @@ void apply_space_delete(struct store_writer *w, const struct record *r)
 		apply_delete(w, e.number, r->lsn);
 		FAULT(SPACE_MEMORY_DROPPED);
 	}
+	if (atomic_load(&sp->graph) != 0)
+		graph_look(w, r->space);
 	retire_space(w, r->space);
 }

@@ -9,6 +9,7 @@ libwal_a_SOURCES = \
 	wal/twins.h wal/twins.c wal/logged.h wal/logged.c \
 	wal/apply.h wal/apply.c wal/round.h wal/round.c \
 	wal/cohort.h wal/cohort.c wal/lanes.h wal/lanes.c wal/appliers.h wal/appliers.c \
+	wal/linker.h wal/linker.c \
 	wal/admit.h wal/admit_parts.h wal/admit.c wal/admit_space.c \
 	wal/dump.h wal/dump.c wal/control.h wal/control.c wal/retire.h wal/retire.c wal/install.h wal/install.c \
 	wal/manifest.h wal/manifest.c wal/backup_copy.h wal/backup_copy.c wal/backup.h wal/backup.c \

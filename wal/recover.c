@@ -12,6 +12,7 @@
 #include "common/io.h"
 #include "common/log.h"
 #include "shm/epoch.h"
+#include "shm/graph_write.h"
 #include "shm/metrics.h"
 #include "shm/repair_write.h"
 #include "wal/load.h"
@@ -96,10 +97,12 @@ static bool adopt(struct store_writer *w, const struct heritage *h, const struct
 	wait_for_old_readers(w);
 	FAULT(READERS_LEFT);
 	suspect = atomic_load(&store_root(w)->suspect) != 0;
-	if (suspect)
-		LOG_WARN("the last wal process did not die of a kill: every object is verified");
-	else
+	if (suspect) {
+		LOG_WARN("the last wal process did not die of a kill: every object is verified, and graphs are built anew");
+		graph_distrust(w);
+	} else {
 		let_readers_in(w, h, d);
+	}
 	if (store_repair(w, suspect, &report, &f) == EG_E_OK) {
 		atomic_store(&store_root(w)->suspect, 0);
 		LOG_INFO("repair: %llu memories live; freed %llu slots, %llu vectors, %llu chunks; ids: %llu removed,"
@@ -107,6 +110,9 @@ static bool adopt(struct store_writer *w, const struct heritage *h, const struct
 		         (unsigned long long)report.freed_nodes, (unsigned long long)report.freed_chunks,
 		         (unsigned long long)report.removed_ids, (unsigned long long)report.added_ids,
 		         suspect ? "; all verified" : "");
+		if (report.graphs_dropped + report.graphs_rebuilt > 0)
+			LOG_INFO("repair: %llu graphs dropped, %llu to be built again", (unsigned long long)report.graphs_dropped,
+			         (unsigned long long)report.graphs_rebuilt);
 		return true;
 	}
 	give_up_store(w, f.message);

@@ -83,6 +83,15 @@ static void fold_access(struct writer *w, unsigned desk)
 	atomic_store(read, at);
 }
 
+void writer_graph_min(struct writer *w)
+{
+	uint32_t least = (uint32_t)w->config->hnsw_index_exact_below;
+
+	/* 0: every space with a vector. */
+	if (atomic_exchange(&w->store.graph_min, least > 0 ? least : 1) != least)
+		linkers_look_at_all(&w->store);
+}
+
 /* Take over reload-safe keys when the master has published another generation. */
 static void follow_config(struct writer *w)
 {
@@ -104,6 +113,7 @@ static void follow_config(struct writer *w)
 	w->config = w->admit.config = c;
 	config_free(w->reloaded);
 	w->reloaded = c;
+	writer_graph_min(w);
 	if (log_open(c->logging_file, (enum log_level)c->logging_level, (enum log_format)c->logging_format) != EG_E_OK)
 		LOG_ERROR("logging.file cannot be opened; the log goes on where it was");
 	metric_add(M_CONFIG_RELOADS, 1);
@@ -126,6 +136,7 @@ void upkeep(struct writer *w, bool busy)
 		return;
 	w->next_upkeep_ns = now + EG_UPKEEP_NS;
 	follow_config(w);
+	linkers_upkeep(&w->linkers);
 	for (unsigned k = EG_DESK_FIRST; k < w->desks->n; k++)
 		fold_access(w, k);
 	metrics_report_memory(w->desks);

@@ -11,6 +11,7 @@
 #include "wal/cohort.h"
 #include "wal/install.h"
 #include "wal/lanes.h"
+#include "wal/linker.h"
 
 struct writer {                        /* the whole wal process */
 	const struct heritage *heritage;
@@ -21,6 +22,7 @@ struct writer {                        /* the whole wal process */
 	struct store_writer store;
 	struct append append;
 	struct appliers appliers;
+	struct linkers linkers;
 	struct admit admit;
 	struct lanes lanes;
 	struct cohort cohort;
@@ -36,6 +38,8 @@ struct writer {                        /* the whole wal process */
 	uint64_t work_ns;              /* processor time of the log thread when its round began */
 };
 
+/* hnsw_index.exact_below as the configuration in force has it. */
+void writer_graph_min(struct writer *w);
 /* busy: a round was just run, so only what is due now is done. */
 void upkeep(struct writer *w, bool busy);
 

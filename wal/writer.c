@@ -1,6 +1,6 @@
 /* The wal process, see the header. Threads: the log thread (this one, comm
  * eg-wal) runs rounds; apply threads apply and answer (appliers.c); one thread
- * makes spare segments (spares.c). What it guarantees: an answer is sent when the
+ * links vectors into graphs (linker.c), one makes spare segments (spares.c). What it guarantees: an answer is sent when the
  * change is in the log in its mode and visible. If it dies, the master starts
  * another one on the same desk; workers keep answering recalls meanwhile.
  */
@@ -397,6 +397,7 @@ static void shut_down(struct writer *w)
 		finish_round(w, r);
 	}
 	appliers_close(&w->appliers);
+	linkers_close(&w->linkers);
 	backup_close(&w->backup);
 	install_close(&w->install);
 	settle(w);
@@ -459,6 +460,11 @@ static enum err start(struct writer *w, const struct heritage *h, struct fault *
 	e = recover(&w->dir, &w->store, &w->append, &logged, h, &r, f);
 	if (e == EG_E_OK)
 		e = appliers_open(&w->appliers, &w->store, h->desks, (unsigned)h->config->wal_apply_threads, f);
+	if (e != EG_E_OK)
+		return e;
+	writer_graph_min(w);
+	linkers_open(&w->linkers, &w->store, h->desks, EG_LINK_EF);
+	e = linkers_start(&w->linkers, f);
 	if (e != EG_E_OK)
 		return e;
 	say_losses(w);
