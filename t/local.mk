@@ -178,12 +178,18 @@ t_unit_wal_threads_SOURCES = t/unit/wal_threads.c t/unit/shm_bench.c t/unit/shm_
 t_unit_wal_threads_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_threads_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 
-# Graphs: the linking thread step by step.
+# Graphs: the linking thread step by step, and as a thread.
 UNIT += t/unit/wal_linker
 t_unit_wal_linker_SOURCES = t/unit/wal_linker.c t/unit/graph_bench.c t/unit/graph_bench.h \
 	t/unit/shm_bench.c t/unit/shm_bench.h
 t_unit_wal_linker_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_linker_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+
+UNIT += t/unit/wal_link_threads
+t_unit_wal_link_threads_SOURCES = t/unit/wal_link_threads.c t/unit/graph_bench.c t/unit/graph_bench.h \
+	t/unit/shm_bench.c t/unit/shm_bench.h
+t_unit_wal_link_threads_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_link_threads_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 
 # ---- the frame: it comes last ----
 UNIT +=
@@ -293,7 +299,8 @@ t_unit_wal_install_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 # Every instruction of the store's writing side (stride and seed: see the program).
 UNIT += t/unit/wal_killstep
 t_unit_wal_killstep_SOURCES = t/unit/wal_killstep.c t/unit/wal_step.h t/unit/wal_step_world.c \
-	t/unit/wal_step_scenes.c t/unit/wal_step_check.c t/unit/wal_step_model.c t/unit/wal_step_model.h \
+	t/unit/wal_step_scenes.c t/unit/wal_step_graphs.c t/unit/wal_step_found.c t/unit/wal_step_copies.c \
+	t/unit/wal_step_check.c t/unit/wal_step_model.c t/unit/wal_step_model.h \
 	t/unit/wal_step_functions.c t/unit/wal_step_trace.c
 t_unit_wal_killstep_CPPFLAGS = $(AM_CPPFLAGS)
 t_unit_wal_killstep_LDADD = $(WAL_LIBS)

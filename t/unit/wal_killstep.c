@@ -29,8 +29,8 @@ static void watch(struct step_tally *t, const struct step_options *o)
 {
 	unsigned i;
 
-	while ((i = atomic_fetch_add(&t->next_scene, 1)) < n_step_scenes) {
-		const struct step_scene *scene = &step_scenes[i];
+	while ((i = atomic_fetch_add(&t->next_scene, 1)) < n_step_scenes + n_step_graphs) {
+		const struct step_scene *scene = i < n_step_graphs ? &step_graphs[i] : &step_scenes[i - n_step_graphs];
 
 		if ((o->brief && !(scene->flags & STEP_BRIEF)) || (o->only != NULL && strcmp(o->only, scene->name) != 0))
 			continue;

@@ -12,6 +12,7 @@
 
 #include "shm/epoch.h"
 #include "shm/store_write.h"
+#include "wal/linker.h"
 #include "wal/replay.h"
 
 #define STEP_LOG ((size_t)6 << 20)
@@ -38,6 +39,7 @@ struct step_world {
 	struct store_writer w;
 	struct replay replay;
 	struct epoch reader;
+	struct linkers links;              /* of scenes with graphs */
 	char prefix[40];
 	uint8_t uuid[16];
 	uint64_t n_seen;                   /* records given to replay; parts are not applied yet */
@@ -63,11 +65,16 @@ void world_hold(struct step_world *x, uint32_t space, uint32_t id);
 void world_let_go(struct step_world *x);
 void world_id(char out[24], uint32_t id);
 
+/* Spaces of so many vectors get a graph from now on, by steps of the linking thread; all steps that there are. */
+#define STEP_GRAPH_MIN 4u
+void world_linker(struct step_world *x);
+void world_settle(struct step_world *x);
+
 /* Every record in order; NULL after the last. */
 const struct record *world_record(const struct step_shared *s, size_t *at);
 
 /* ---- scenes ---- */
-enum { STEP_NEW = 1, STEP_BRIEF = 2 };             /* no store before; in the short form */
+enum { STEP_NEW = 1, STEP_BRIEF = 2, STEP_GRAPH = 4 };   /* no store before; in the short form; graphs are built */
 struct step_scene {
 	const char *name;
 	unsigned flags;
@@ -76,6 +83,8 @@ struct step_scene {
 };
 extern const struct step_scene step_scenes[];
 extern const unsigned n_step_scenes;
+extern const struct step_scene step_graphs[];
+extern const unsigned n_step_graphs;
 
 /* ---- the deep check of a state ---- */
 struct step_verdict {
@@ -85,8 +94,13 @@ struct step_verdict {
 };
 /* In a forked copy of the watcher: everything it writes is its own. */
 void step_check(struct step_world *x, const struct step_scene *scene, struct step_verdict *v);
+/* A search of the space, if its graph may be searched, finds that memory. */
+bool step_graph_finds(const struct store *s, const struct space *sp, const struct body *b);
+/* What is wrong with the graph of that space at rest, or NULL. */
+const char *step_graph_wrong(struct store_writer *w, uint32_t space);
 /* From here on regions are mapped as private copies. */
 extern bool step_private;
+void step_copies_forget(void);
 
 /* ---- functions ---- */
 struct step_function {

@@ -3,8 +3,7 @@
  * id word has exactly one place. It walks the store by itself and trusts no count.
  *
  * It runs in a fork of the watcher. The store's regions are mapped as private copies
- * (the calls are wrapped by the linker), so repair writes nothing that the stopped
- * writer would see.
+ * (wal_step_copies.c), so repair writes nothing that the stopped writer would see.
  */
 #include "t/unit/wal_step.h"
 
@@ -12,9 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "shm/graph_write.h"
 #include "shm/ids.h"
 #include "shm/node_write.h"
 #include "shm/reclaim_write.h"
@@ -24,47 +22,6 @@
 #include "shm/store_names.h"
 #include "t/unit/wal_step_model.h"
 #include "wal/submit.h"
-
-/* ---- private copies ---- */
-
-bool step_private;
-static struct { ino_t inode; uint8_t *base; size_t bytes; } kept[64];
-static unsigned n_kept;
-
-void *__real_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset);
-void *__wrap_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset);
-void *__wrap_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
-{
-	struct stat st;
-	void *got;
-
-	if (!step_private || fd < 0 || (flags & MAP_SHARED) == 0 || fstat(fd, &st) != 0)
-		return __real_mmap(at, n, prot, flags, fd, offset);
-	for (unsigned i = 0; i < n_kept; i++)
-		if (kept[i].inode == st.st_ino) {
-			got = mremap(kept[i].base, kept[i].bytes, n, MREMAP_MAYMOVE | MREMAP_FIXED, at);
-			if (got != MAP_FAILED)
-				kept[i].base = got;
-			return got;
-		}
-	got = __real_mmap(at, n, prot, (flags & ~MAP_SHARED) | MAP_PRIVATE | MAP_NORESERVE, fd, offset);
-	if (got != MAP_FAILED && n_kept < sizeof kept / sizeof kept[0]) {
-		kept[n_kept].inode = st.st_ino;
-		kept[n_kept].base = got;
-		kept[n_kept++].bytes = n;
-	}
-	return got;
-}
-
-int __real_munmap(void *at, size_t n);
-int __wrap_munmap(void *at, size_t n);
-int __wrap_munmap(void *at, size_t n)
-{
-	for (unsigned i = 0; i < n_kept; i++)
-		if (kept[i].base == at)
-			return 0;          /* the copy is mapped again by the next writer */
-	return __real_munmap(at, n);
-}
 
 /* ---- findings ---- */
 
@@ -116,6 +73,8 @@ static void look_at(struct check *c, const struct sight *o, const struct space *
 			CORRUPT("%s of space %u is not found", name, sp->number);
 	} else if (!(old != NULL && is_version(o->s, e.body, old)) && !(new != NULL && is_version(o->s, e.body, new))) {
 		CORRUPT("%s of space %u is neither old nor new", name, sp->number);
+	} else if (!step_graph_finds(o->s, sp, e.body)) {
+		CORRUPT("%s of space %u is not found by a search", name, sp->number);
 	}
 }
 
@@ -319,6 +278,12 @@ static void one_node(struct check *c, unsigned class_, uint32_t node, uint32_t s
 	uint64_t owner = atomic_load(&node_chunk_for_write(w, class_, node / EG_CHUNK)->owner[node % EG_CHUNK]);
 	struct engram e;
 
+	if (owner == EG_NODE_FREE && graph_dead(w, class_, node / EG_CHUNK) >> node % EG_CHUNK & 1) {
+		/* A sweep, or the end of a graph, will retire it. */
+		if (w->spaces[space].nodes_class == class_ && mark[node])
+			CORRUPT("node %u of class %u is free, and links may name it", node, class_);
+		return;
+	}
 	if (owner == EG_NODE_FREE) {
 		/* Of another class than the space's present one: parked until it is dropped. */
 		if (w->spaces[space].nodes_class == class_ && !mark[node])
@@ -364,6 +329,18 @@ static void nodes(struct check *c)
 			if (!where[k][i])
 				LEAKED("node chunk %u of class %u is nowhere", i, k);
 		free(where[k]);
+	}
+}
+
+static void graphs(struct check *c)
+{
+	struct store_writer *w = &c->x->w;
+
+	for (uint32_t n = 0; n < space_count(&w->store) && !c->v->corrupt; n++) {
+		const char *why = step_graph_wrong(w, n);
+
+		if (why != NULL)
+			CORRUPT("space %u: %s", n, why);
 	}
 }
 
@@ -445,7 +422,7 @@ static void lengths(struct check *c)
 {
 	const struct store *s = &c->x->w.store;
 
-	for (unsigned i = 0; i < 4 + 2 * EG_CLASSES; i++)
+	for (unsigned i = 0; i < 4 + 3 * EG_CLASSES; i++)
 		if (atomic_load(&s->root->grown[i]) % EG_REGION_GRAIN != 0)
 			CORRUPT("region %u has odd %llu bytes", i, (unsigned long long)s->root->grown[i]);
 }
@@ -463,6 +440,7 @@ static void accounts(struct check *c)
 	EG_ASSERT(blocks.unit != NULL);
 	slots(c, &blocks, &all);
 	nodes(c);
+	graphs(c);
 	ids(c, &blocks, all.memories);
 	if (!c->v->corrupt)
 		heap(c, &blocks);
@@ -492,6 +470,8 @@ static bool adopt(struct check *c, const struct step_scene *scene, struct repair
 		c->v->rebuilt = 1;
 		return false;
 	}
+	/* As desk_take: nobody of the new process reads yet. */
+	atomic_store(&desk_epochs(&x->desks, EG_DESK_WAL)[0].epoch, 0);
 	if (store_repair(&x->w, true, r, &f) != EG_E_OK)
 		CORRUPT("not repaired: %s", f.message);
 	return true;
@@ -502,6 +482,26 @@ static void reclaim_all(struct check *c)
 	for (unsigned i = 0; i < 4 && reclaim(&c->x->w) > 0; i++)
 		;
 	accounts(c);
+}
+
+/* What was begun goes on: at the end each graph is whole, and all is found in it. */
+static void link_on(struct check *c, const struct model *new)
+{
+	struct step_world *x = c->x;
+
+	c->when = "linked on";
+	world_linker(x);
+	world_settle(x);
+	for (uint32_t n = 0; n < space_count(&x->w.store); n++) {
+		const struct space *sp = space_for_write(&x->w, n);
+
+		if (atomic_load(&sp->state) == EG_SPACE_LIVE && atomic_load(&sp->with_vector) >= STEP_GRAPH_MIN
+		    && graph_ready(&x->w.store, sp) == NULL)
+			CORRUPT("space %u has no graph", n);
+	}
+	view(c, &x->w.store, new, new);
+	linkers_close(&x->links);
+	reclaim_all(c);
 }
 
 /* All that was freed can be used, and nothing that lives is. */
@@ -532,14 +532,14 @@ void step_check(struct step_world *x, const struct step_scene *scene, struct ste
 	for (unsigned k = 0; k < x->desks.n; k++) {
 		size_t bytes = k == EG_DESK_WAL ? x->desks.wal_bytes : x->desks.bytes;
 
-		EG_ASSERT(__real_mmap(x->desks.base[k], bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
-		                      x->desks.fd[k], 0) == x->desks.base[k]);
+		EG_ASSERT(mmap(x->desks.base[k], bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+		               x->desks.fd[k], 0) == x->desks.base[k]);
 	}
 	atomic_store(x->reader.slot, 0);
 	step_private = true;
 	if (!adopt(c, scene, &r)) {
 		(void)region_unlink_all(x->prefix);
-		n_kept = 0;
+		step_copies_forget();
 		world_create(x);
 	}
 	if (v->corrupt)
@@ -554,6 +554,8 @@ void step_check(struct step_world *x, const struct step_scene *scene, struct ste
 	reclaim_all(c);
 	if (v->corrupt + v->leaked)
 		return;
+	if (scene->flags & STEP_GRAPH)
+		link_on(c, &new);
 	c->when = "second repair";
 	store_close(&x->w);
 	if (!adopt(c, scene, &again) || again.freed_slots + again.freed_nodes + again.removed_ids + again.added_ids > 0)
