@@ -68,6 +68,34 @@ const struct graph *graph_ready(const struct store *s, const struct space *sp)
 	return g;
 }
 
+static void add_graph(const struct store *s, const struct graph *g, struct graph_totals *t)
+{
+	uint32_t state = atomic_load_explicit(&g->state, memory_order_acquire);
+	const struct space *sp = space_get(s, atomic_load(&g->space));
+	uint64_t linked = atomic_load(&g->linked), dead = atomic_load(&g->dead), all;
+
+	if (state == EG_GRAPH_NONE || state > EG_GRAPH_READY || sp == NULL)
+		return;
+	linked = linked > dead ? linked - dead : 0;
+	all = atomic_load(&sp->with_vector);
+	t->graphs[state]++;
+	t->indexed += linked;
+	if (state != EG_GRAPH_READY && all > linked)
+		t->build += all - linked;
+}
+
+void graph_totals(const struct store *s, struct graph_totals *t)
+{
+	const struct fresh *f = graph_fresh(s);
+	uint64_t tail = atomic_load(&f->tail), head = atomic_load(&f->head);
+	uint32_t n = atomic_load_explicit(&s->root->n_graphs, memory_order_acquire);
+
+	memset(t, 0, sizeof *t);
+	t->ring = head > tail ? head - tail : 0;
+	for (uint32_t i = 0; i < n; i++)
+		add_graph(s, region_at(&s->graph, EG_GRAPHS_AT + (uint64_t)i * sizeof(struct graph), sizeof(struct graph)), t);
+}
+
 static void *must(void *p)
 {
 	EG_ASSERT(p != NULL);

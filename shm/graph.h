@@ -128,6 +128,15 @@ const struct fresh *graph_fresh(const struct store *s);
 /* The graph of a space when a search may walk it, else NULL: compare all. */
 const struct graph *graph_ready(const struct store *s, const struct space *sp);
 
+/* Over all graphs, for status and metrics; nothing is exact while it changes. */
+struct graph_totals {
+	uint64_t graphs[EG_GRAPH_READY + 1];   /* by state */
+	uint64_t indexed;                 /* vectors that are linked and not deleted */
+	uint64_t ring;                    /* that wait in the ring */
+	uint64_t build;                   /* that wait for a build to end */
+};
+void graph_totals(const struct store *s, struct graph_totals *t);
+
 /* ---- one thread's memory for searches ---- */
 struct beam { float score; uint32_t node; };     /* best first; the top bit of node: looked at */
 #define EG_BEAM_SEEN UINT32_C(0x80000000)

@@ -29,6 +29,7 @@ void linker_init(struct linker *l, unsigned ef)
 {
 	graph_scratch_init(&l->scratch);
 	l->levels = must(aligned_alloc(64, (size_t)(EG_LINKS + 2) * EG_CODE_DIMS_MAX));
+	l->code = must(aligned_alloc(64, EG_CODE_DIMS_MAX));
 	l->near = must(malloc((EG_EF_MAX + 1) * sizeof *l->near));
 	l->ef = ef;
 }
@@ -37,6 +38,7 @@ void linker_fini(struct linker *l)
 {
 	graph_scratch_fini(&l->scratch);
 	free(l->levels);
+	free(l->code);
 	free(l->near);
 	memset(l, 0, sizeof *l);
 }
@@ -251,16 +253,28 @@ void graph_connect(struct store_writer *w, const struct graph_view *v, unsigned 
 	FAULT(GRAPH_LINK);
 }
 
+/* The code is made aside and stored where it differs: a node that a dropped graph had, or that is linked
+ * again after a kill, has it already, and readers may be looking. */
+static void put(uint8_t *to, const void *from, size_t bytes)
+{
+	if (memcmp(to, from, bytes) != 0)
+		memcpy(to, from, bytes);
+}
+
 static void encode(struct store_writer *w, const struct graph_view *v, unsigned class_, struct linker *l,
                    uint32_t node, struct code_query *q)
 {
 	uint8_t *chunk = region_for_write(&w->store.code[class_], (uint64_t)(node / EG_CHUNK) * v->chunk_bytes,
 	                                  v->chunk_bytes);
+	uint8_t *sign = l->code, *low = sign + v->sign_bytes;
 	unsigned i = node % EG_CHUNK;
-	struct code_scale *scale = (struct code_scale *)(void *)(chunk + v->scale_at) + i;
+	struct code_scale scale;
 
 	code_rotate(graph_vector(v, node), v->stride, l->scratch.rotated);
-	code_encode(l->scratch.rotated, v->dims, chunk + i * v->sign_bytes, chunk + v->low_at + i * v->low_bytes, scale);
+	code_encode(l->scratch.rotated, v->dims, sign, low, &scale);
+	put(chunk + i * v->sign_bytes, sign, v->sign_bytes);
+	put(chunk + v->low_at + i * v->low_bytes, low, v->low_bytes);
+	put(chunk + v->scale_at + i * sizeof scale, &scale, sizeof scale);
 	code_query(l->scratch.rotated, v->dims, l->scratch.r, q);
 }
 

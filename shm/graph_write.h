@@ -22,6 +22,7 @@
 struct linker {
 	struct graph_scratch scratch;
 	uint8_t *levels;               /* of nodes compared with each other */
+	uint8_t *code;                 /* the new node's, before it is stored */
 	struct beam *near;             /* candidates */
 	uint32_t ef;                   /* candidates that a new node is linked from */
 	uint64_t n_links;              /* links written so far */

@@ -117,7 +117,7 @@ wait_until { $s->get('/health/alive')->{status} == 200 } 'served again';
 
 # ---- introspection
 my $told = $s->get('/api/v1/system/introspect')->{json};
-is_deeply([sort keys %$told], [sort qw(version backup checkpoint config processes memory numa vector_kernel embedder wal counts testing)], 'introspection has the names of the interface');
+is_deeply([sort keys %$told], [sort qw(version backup checkpoint config processes memory numa vector_kernel embedder wal graphs counts testing)], 'introspection has the names of the interface');
 is_deeply([sort map { $_->{kind} } @{$told->{processes}}], [sort qw(master wal worker consolidation)], '... and every process');
 is($told->{config}{'limits.per_ip'}, 20, '... and the configuration in force');
 

@@ -396,28 +396,15 @@ void linkers_close(struct linkers *l)
 
 static void gauges(struct store_writer *w)
 {
-	uint64_t states[EG_GRAPH_READY + 1] = { 0 }, indexed = 0, waiting = 0;
+	struct graph_totals t;
 
-	for (uint32_t i = 0; i < atomic_load(&store_root(w)->n_graphs); i++) {
-		const struct graph *g = graph_at(w, i);
-		uint32_t state = atomic_load(&g->state), space = atomic_load(&g->space);
-		uint64_t linked = atomic_load(&g->linked), dead = atomic_load(&g->dead), all;
-
-		if (state == EG_GRAPH_NONE || state > EG_GRAPH_READY)
-			continue;
-		states[state]++;
-		linked = linked > dead ? linked - dead : 0;
-		indexed += linked;
-		all = atomic_load(&space_for_write(w, space)->with_vector);
-		if (state != EG_GRAPH_READY && all > linked)
-			waiting += all - linked;
-	}
-	metric_set(M_GRAPH_NODES, indexed);
-	metric_set(M_GRAPH_UNLINKED_RING, fresh_waiting(w));
-	metric_set(M_GRAPH_UNLINKED_BUILD, waiting);
-	metric_set(M_GRAPH_BUILDING, states[EG_GRAPH_BUILDING]);
-	metric_set(M_GRAPH_CATCHING, states[EG_GRAPH_CATCHING]);
-	metric_set(M_GRAPH_READY, states[EG_GRAPH_READY]);
+	graph_totals(&w->store, &t);
+	metric_set(M_GRAPH_NODES, t.indexed);
+	metric_set(M_GRAPH_UNLINKED_RING, t.ring);
+	metric_set(M_GRAPH_UNLINKED_BUILD, t.build);
+	metric_set(M_GRAPH_BUILDING, t.graphs[EG_GRAPH_BUILDING]);
+	metric_set(M_GRAPH_CATCHING, t.graphs[EG_GRAPH_CATCHING]);
+	metric_set(M_GRAPH_READY, t.graphs[EG_GRAPH_READY]);
 }
 
 void linkers_upkeep(struct linkers *l)

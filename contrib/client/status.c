@@ -135,6 +135,7 @@ static void print_machine(const json_t *about)
 	print_row("memory", json_object_get(about, "memory"));
 	print_row("NUMA", json_object_get(about, "numa"));
 	print_row("vectors", json_object_get(about, "vector_kernel"));
+	print_row("graphs", json_object_get(about, "graphs"));
 	print_row("embedder", json_object_get(about, "embedder"));
 	print_backup(json_object_get(about, "backup"));
 	print_row("data", setting(about, "server", "data_dir"));

@@ -18,8 +18,8 @@
 #include "t/unit/graph_bench.h"
 
 #define READERS 2u
-#define KEPT 120u                  /* memories that stay as they are */
-#define CHANGING 700u
+#define KEPT 80u                   /* memories that stay as they are */
+#define CHANGING 340u
 #define ROUNDS 4u
 
 struct reader {
@@ -61,7 +61,7 @@ static void look(struct reader *r, struct graph_scratch *scratch, struct epoch *
 	epoch_enter(epoch);
 	g = graph_ready(s, space_get(s, 0));
 	if (g != NULL) {
-		n = graph_search(s, g, scratch, query, 500, 8, hits);
+		n = graph_search(s, g, scratch, query, 420, 8, hits);
 		for (size_t k = 0; k < n; k++)
 			met |= is(r, &hits[k], query, id);
 		r->searched++;
@@ -130,6 +130,8 @@ static void test_all_at_once(void **state)
 	uint64_t searched = 0;
 	struct fault f;
 
+	atomic_store(&b->s->w.graph_min, 200);
+	b->l.one.ef = 40;
 	assert_int_equal(linkers_start(&b->l, &f), EG_E_OK);
 	for (unsigned i = 0; i < READERS; i++) {
 		readers[i].b = b;

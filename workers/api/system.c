@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/vec.h"
+#include "shm/graph.h"
 #include "wal/mirror.h"
 #include "workers/api/backup_api.h"
 #include "workers/api/health.h"
@@ -110,6 +111,17 @@ static void add_checkpoint(struct buf *b, const struct wal_page *wal, const stru
 	           (double)(work > then ? work - then : 0) / 1e9);
 }
 
+static void add_graphs(struct buf *b, const struct store *s)
+{
+	struct graph_totals t = { 0 };
+
+	if (s != NULL)
+		graph_totals(s, &t);
+	buf_printf(b, ",\"graphs\":{\"building\":%lu,\"catching\":%lu,\"ready\":%lu,\"indexed\":%lu,\"unlinked\":%lu}",
+	           t.graphs[EG_GRAPH_BUILDING], t.graphs[EG_GRAPH_CATCHING], t.graphs[EG_GRAPH_READY], t.indexed,
+	           t.ring + t.build);
+}
+
 static const char *const mirror_words[] = {
 	[MIRROR_NONE] = "none", [MIRROR_WHOLE] = "whole", [MIRROR_LOST] = "lost", [MIRROR_MAIN_LOST] = "alone",
 	[MIRROR_REBUILDING] = "rebuilding",
@@ -149,6 +161,7 @@ enum verdict system_introspect(struct request *r, struct worker_thread *t)
 		           atomic_load(&wal->lost_last));
 	buf_puts(b, "}");
 	add_checkpoint(b, wal, attached ? s->store.root : NULL);
+	add_graphs(b, attached ? &s->store : NULL);
 	buf_puts(b, ",\"backup\":");
 	backup_json(b, &wal->backup);
 	/* Every memory is in shared memory as long as nothing demotes one. */
