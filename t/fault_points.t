@@ -31,8 +31,9 @@ for my $path (@sources) {
 is("@bare", '', 'every call of the I/O layer in wal/ carries a point');
 is(join(' ', grep { !$used{$_} } sort keys %point), '', 'no point is unused');
 is(join(' ', grep { !$point{$_} } sort keys %used), '', 'no point is used that is not in the table');
-for my $room ((map { "shm/$_.c" } qw(region heap slot_write node_write ids_write space_write reclaim_write repair_write store_write)),
-	qw(wal/apply.c wal/appliers.c wal/recover.c wal/replay.c wal/submit.c wal/lanes.c wal/writer.c wal/append.c
+for my $room ((map { "shm/$_.c" } qw(region heap slot_write node_write ids_write space_write reclaim_write repair_write store_write
+		graph_write graph_sweep graph_repair fresh_write)),
+	qw(wal/apply.c wal/appliers.c wal/linker.c wal/recover.c wal/replay.c wal/submit.c wal/lanes.c wal/writer.c wal/append.c
 	wal/spares.c wal/datadir.c workers/worker.c workers/consolidator.c master/family.c master/spawn.c master/reload.c)) {
 	ok((grep { grep { $_ eq $room } @$_ } values %used), "$room has points");
 }

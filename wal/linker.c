@@ -15,7 +15,7 @@
 #include "shm/space_write.h"
 
 enum {
-	TURNS = 16,                    /* nodes of the ring for a chunk of the job */
+	TURNS = 16,                    /* nodes of the ring for a chunk of the job, or a look */
 	FORGET_MOST = 256,             /* nodes retired in one step */
 	EPOCH_SLOT = 0,                /* of the wal process's desk: its only reading thread */
 	NICE = 10,
@@ -121,6 +121,7 @@ static bool take_look(struct linkers *l)
 		memmove(s->at, s->at + 1, --s->n * sizeof *s->at);
 	}
 	pthread_mutex_unlock(&l->w->fresh_lock);
+	l->turns = 0;
 	if (number == EG_NONE)
 		return false;
 	look(l, number);
@@ -311,7 +312,7 @@ bool linker_step(struct linkers *l)
 	bool did;
 
 	epoch_enter(&l->epoch);
-	did = l->job != LINK_IDLE && l->turns >= TURNS && job_step(l);
+	did = l->turns >= TURNS && (job_step(l) || take_look(l));
 	did = did || take_fresh(l) || job_step(l) || take_look(l);
 	epoch_leave(&l->epoch);
 	metric_add(M_GRAPH_LINKS, l->one.n_links - l->told_links);

@@ -78,7 +78,7 @@ void sweep_settings(struct sweep *w)
 	n = snprintf(w->settings, sizeof w->settings, "%s\nwal.segment_size_mb=%u\nwal.buffer_size_mb=4\n"
 	             "wal.max_segments=8\nconsolidation.interval_seconds=1\nserver.drain_timeout_seconds=5\n"
 	             "thread_pools.recall_workers=2\nstorage.use_huge_pages=false\nstorage.backup_dir=%s/backups\n"
-	             "monitoring.slow_query_threshold_ms=60000\nembedding.dimension=64", modes[w->ages % 4], w->segment_mb,
+	             "monitoring.slow_query_threshold_ms=60000\nembedding.dimension=64\nhnsw_index.exact_below=30", modes[w->ages % 4], w->segment_mb,
 	             w->s.dir);
 	if (w->mirrored)
 		snprintf(w->settings + n, sizeof w->settings - (size_t)n, "\nwal.mirror_dir=%s/mirror", w->s.dir);

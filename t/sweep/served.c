@@ -314,7 +314,9 @@ static bool complains(const char *line)
 	if (strstr(line, "though nobody asked") != NULL && strstr(line, "status 0") == NULL
 	    && strstr(line, "status 75") == NULL)
 		return true;
-	return strstr(line, "was ended by signal") != NULL && strstr(line, "by signal 9") == NULL;
+	/* SIGKILL, and SIGILL: by_crashed_wal. */
+	return strstr(line, "was ended by signal") != NULL && strstr(line, "by signal 9") == NULL
+	       && strstr(line, "by signal 4 ") == NULL;
 }
 
 unsigned served_complaints(struct served *s)

@@ -65,6 +65,13 @@ static void by_dead_wal(struct sweep *w)
 	await_ns(800 * MS);
 }
 
+/* It may have stored anywhere: all is verified, graphs are built anew. */
+static void by_crashed_wal(struct sweep *w)
+{
+	sweep_strike(w, SERVED_WAL, SIGILL);
+	await_ns(800 * MS);
+}
+
 static void by_left_wal(struct sweep *w)
 {
 	sweep_strike(w, SERVED_WAL, SIGTERM);
@@ -391,6 +398,7 @@ static const struct { const char *name; void (*run)(struct sweep *); } stimuli[S
 	[BY_PAUSES] = { "a load with pauses", by_pauses },
 	[BY_DEAD_WORKER] = { "a dead worker", by_dead_worker },
 	[BY_DEAD_WAL] = { "a dead wal process", by_dead_wal },
+	[BY_CRASHED_WAL] = { "a crashed wal process", by_crashed_wal },
 	[BY_LEFT_WAL] = { "a wal process that was asked to leave", by_left_wal },
 	[BY_DEAD_ROUND] = { "a wal process that died in a round", by_dead_round },
 	[BY_DEAD_CONSOLIDATION] = { "a dead consolidation process", by_dead_consolidation },

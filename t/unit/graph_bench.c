@@ -44,7 +44,7 @@ static void random_vector(struct graph_bench *b, float *v)
 static void open_linker(struct graph_bench *b)
 {
 	atomic_store(&b->s->w.graph_min, 400);
-	linkers_open(&b->l, &b->s->w, &b->s->desks, 100);
+	linkers_open(&b->l, &b->s->w, &b->s->desks, 64);
 }
 
 int gb_open(void **state)
