@@ -138,9 +138,9 @@ void gb_store(struct graph_bench *b, uint32_t space, uint32_t i, unsigned dim, u
 
 void gb_put(struct graph_bench *b, uint32_t i) { gb_store(b, 0, i, GB_DIM, 0); }
 
-void gb_delete(struct graph_bench *b, uint32_t i)
+void gb_remove(struct graph_bench *b, uint32_t space, uint32_t i)
 {
-	struct record *r = record(b, 0, i, 0);
+	struct record *r = record(b, space, i, 0);
 	struct plan p = { .record = r };
 	struct engram e;
 
@@ -149,6 +149,11 @@ void gb_delete(struct graph_bench *b, uint32_t i)
 	p.slot = e.number;
 	p.generation = e.generation;
 	apply_plan(&b->s->w, &p);
+}
+
+void gb_delete(struct graph_bench *b, uint32_t i)
+{
+	gb_remove(b, 0, i);
 	b->alive[i] = 0;
 }
 
@@ -229,7 +234,7 @@ static size_t search(struct graph_bench *b, const struct graph *g, const float *
 
 	memcpy(padded, query, GB_DIM * sizeof *query);
 	epoch_enter(&b->s->reader);
-	n = graph_search(&b->s->w.store, g, &b->scratch, padded, 40, k, hits);
+	n = graph_search(&b->s->w.store, g, &b->scratch, padded, 80, k, hits);
 	epoch_leave(&b->s->reader);
 	return n;
 }

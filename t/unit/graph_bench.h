@@ -27,6 +27,7 @@ int gb_close(void **state);
 /* Store memory i, anew or as another version, with another random vector. dim, flags: of the record. */
 void gb_store(struct graph_bench *b, uint32_t space, uint32_t i, unsigned dim, unsigned flags);
 void gb_put(struct graph_bench *b, uint32_t i);             /* into space 0, GB_DIM floats */
+void gb_remove(struct graph_bench *b, uint32_t space, uint32_t i);
 void gb_delete(struct graph_bench *b, uint32_t i);          /* from space 0 */
 void gb_drop_space(struct graph_bench *b, uint32_t space);
 void gb_reclaim(struct graph_bench *b);

@@ -11,6 +11,7 @@
 
 #include "shm/metrics.h"
 #include "shm/node_write.h"
+#include "shm/reclaim_write.h"
 #include "shm/space_write.h"
 #include "t/unit/graph_bench.h"
 #include "wal/apply.h"
@@ -113,7 +114,6 @@ static void test_turns(void **state)
 	next += 100;
 	graph_look(&b->s->w, 0);
 	while (gb_state(b) != EG_GRAPH_READY) {
-		gb_put(b, next++);
 		gb_put(b, next++);
 		assert_true(linker_step(&b->l));
 		assert_true(next < 4000);
@@ -375,14 +375,14 @@ static void test_space_dropped(void **state)
 	struct graph_bench *b = *state;
 
 	ready(b, 500);
-	for (unsigned n = 1; n < 7; n++) {
+	for (unsigned n = 1; n < 8; n++) {
 		char name[16];
 
 		snprintf(name, sizeof name, "space-%u", n);
 		bench_space(b->s, n, name);
 		for (uint32_t i = 0; i < 800; i++)
 			gb_store(b, n, i, GB_DIM, 0);
-		/* Building; catching; with words in the ring; with dead nodes in each state of a sweep. */
+		/* Building; catching; with words in the ring; with dead nodes in each state of a sweep; releasing. */
 		if (n < 4) {
 			for (unsigned step = 0; step < n * 25; step++)
 				assert_true(linker_step(&b->l));
@@ -392,8 +392,10 @@ static void test_space_dropped(void **state)
 		}
 		for (uint32_t i = 0; n > 2 && i < 300; i++)
 			gb_store(b, n, i, GB_DIM, 0);
+		for (uint32_t i = 0; n == 7 && i < 700; i++)
+			gb_remove(b, n, i);
 		if (n > 4)
-			assert_true(step_to(b, n == 5 ? LINK_SWEEP : LINK_FORGET));
+			assert_true(step_to(b, n == 5 ? LINK_SWEEP : n == 6 ? LINK_FORGET : LINK_RELEASE));
 		gb_drop_space(b, n);
 		gb_reclaim(b);
 		put_many(b, b->n, b->n + 100);
@@ -405,6 +407,53 @@ static void test_space_dropped(void **state)
 		good(b, "another space dropped");
 	}
 	assert_true(atomic_load(&store_root(&b->s->w)->n_graphs) <= 2);
+}
+
+/* What the linking thread retires of a space that is dropped at that moment comes after the space. */
+static void test_retired_late(void **state)
+{
+	struct graph_bench *b = *state;
+	struct store_writer *w = &b->s->w;
+	uint32_t node;
+
+	bench_space(b->s, 1, "other");
+	gb_store(b, 1, 0, GB_DIM, 0);
+	node = (atomic_load(&space_for_write(w, 1)->node_head) & EG_LINK_MASK) * EG_CHUNK;
+	gb_drop_space(b, 1);
+	retire_node(w, node_class(GB_DIM), node, 1);
+	gb_reclaim(b);
+	assert_int_equal(w->retired_n, 0);
+	assert_int_equal(w->spaces[1].nodes.n, 0);
+}
+
+/* The last entry is dead, and nothing lives next to it: another one takes its place at once. */
+static void test_last_entry(void **state)
+{
+	struct graph_bench *b = *state;
+	struct node_chunk *c;
+	struct graph_view v;
+	struct graph *g;
+	uint32_t entry, living;
+
+	ready(b, 400);
+	g = gb_graph(b);
+	atomic_store(&g->n_entries, 1);
+	entry = atomic_load(&g->entries[0]);
+	living = entry ^ 1;
+	assert_true(graph_view(&b->s->w.store, atomic_load(&g->class_), &v));
+	for (unsigned i = 0; i < EG_LINKS; i++)
+		atomic_store((_Atomic uint32_t *)(uintptr_t)&graph_links(&v, entry)[i], EG_NODE_NONE);
+	c = node_chunk_for_write(&b->s->w, atomic_load(&g->class_), entry / EG_CHUNK);
+	atomic_store(&c->owner[entry % EG_CHUNK], EG_NODE_FREE);
+	graph_sweep_entries(&b->s->w, g, living);
+	assert_int_equal(atomic_load(&g->n_entries), 1);
+	assert_int_equal(atomic_load(&g->entries[0]), living);
+	/* And none, when nothing is linked that lives. */
+	atomic_store(&c->owner[living % EG_CHUNK], EG_NODE_FREE);
+	for (unsigned i = 0; i < EG_LINKS; i++)
+		atomic_store((_Atomic uint32_t *)(uintptr_t)&graph_links(&v, living)[i], EG_NODE_NONE);
+	graph_sweep_entries(&b->s->w, g, EG_NODE_NONE);
+	assert_int_equal(atomic_load(&g->n_entries), 0);
 }
 
 int main(void)
@@ -420,6 +469,8 @@ int main(void)
 		cmocka_unit_test(test_restarts),
 		cmocka_unit_test_setup_teardown(test_class_changes, gb_open, gb_close),
 		cmocka_unit_test_setup_teardown(test_space_dropped, gb_open, gb_close),
+		cmocka_unit_test_setup_teardown(test_retired_late, gb_open, gb_close),
+		cmocka_unit_test_setup_teardown(test_last_entry, gb_open, gb_close),
 	};
 
 	return cmocka_run_group_tests_name("wal linker", tests, NULL, NULL);
