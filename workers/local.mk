@@ -15,6 +15,7 @@ libmind_a_SOURCES += \
 	workers/mind/cue.h workers/mind/cue.c \
 	workers/mind/filter.h workers/mind/filter.c \
 	workers/mind/recall.h workers/mind/recall.c \
+	workers/mind/nearest.h workers/mind/nearest.c \
 	workers/mind/forget.h workers/mind/forget.c \
 	workers/mind/browse.h workers/mind/browse.c
 

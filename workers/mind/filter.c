@@ -43,6 +43,12 @@ static bool has_hash(const struct body *b, uint64_t hash)
 	return false;
 }
 
+bool filter_any(const struct filter *fl)
+{
+	return fl->n_all || fl->n_any || fl->n_none || fl->types || fl->session.at || fl->n_metadata
+	       || fl->min_confidence > 0 || fl->from_us != INT64_MIN || fl->to_us != INT64_MAX;
+}
+
 bool filter_quick(const struct filter *fl, const struct body *b)
 {
 	const struct record *r = &b->record;

@@ -34,6 +34,8 @@ void filter_init(struct filter *fl);
 /* Call once, when the fields are set. */
 enum err filter_prepare(struct filter *fl, struct arena *a, struct fault *f) EG_MUST_USE;
 
+/* Is there anything that it does not let pass? */
+bool filter_any(const struct filter *fl);
 /* Quick half: false = it does not pass. Equal hashes prove nothing, so tags_none
  * is left to the sure half. */
 bool filter_quick(const struct filter *fl, const struct body *b);

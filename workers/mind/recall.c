@@ -3,7 +3,9 @@
  * Cost, for N memories of D floats: one pass over headers and word lists, a
  * second over the word lists of those that share a word with the cue, one over
  * the vectors. All three ask the next rows into the cache ahead of time; what
- * remains is the memory's speed.
+ * remains is the memory's speed. Cues of vectors alone begin at the space's
+ * graph, if it has one: some hundred memories are looked at, and all of
+ * them only when too few pass.
  */
 #include "workers/mind/recall.h"
 
@@ -16,13 +18,17 @@
 #include "common/vec.h"
 #include "shm/body.h"
 #include "shm/node.h"
+#include "shm/metrics.h"
 #include "workers/mind/decay.h"
+#include "workers/mind/nearest.h"
 #include "workers/mind/packed.h"
 #include "workers/mind/scratch.h"
 
 enum {
 	STEP = 512,                    /* memories between two looks at the clock */
 	AHEAD = 6,                     /* word lists asked into the cache */
+	EG_SPARE_HITS = 16,            /* searched for beside those wanted: some may have expired */
+	EG_GRAPH_SHARE = 8,            /* of a space an eighth at most is weighed by a search */
 };
 
 /* What a scan carries along. */
@@ -36,6 +42,7 @@ struct scan {
 	size_t n_rows;
 	bool words;                    /* some cue has words, some memory shares one */
 	bool vectors;                  /* some cue and some memory have a vector */
+	struct nearest from;           /* its graph is NULL when candidates are the whole space */
 };
 
 static bool late(struct scan *sc)
@@ -183,6 +190,9 @@ static void compare(struct scan *sc, const struct cue *c, struct rank_range *ran
 		range->low = fminf(range->low, s->cosine[i]);
 		range->high = fmaxf(range->high, s->cosine[i]);
 	}
+	/* Candidates of a graph are all near: how far others are it was asked, too. */
+	if (sc->from.graph != NULL)
+		range->low = fminf(range->low, sc->from.low[c - sc->r->cues]);
 }
 
 struct weights { float lexical, vector; };
@@ -359,12 +369,72 @@ static enum err prepare(struct scan *sc, struct fault *f)
 	return e;
 }
 
+/* 2. to 6. for the candidates that there are. */
+static enum err rank(struct scan *sc, struct rank_heap *h, struct fault *f)
+{
+	struct recall *r = sc->r;
+	float total = 0;
+	enum err e;
+
+	h->n = 0;
+	if (!r->lexical_only)
+		rows(sc);
+	for (unsigned i = 0; i < r->n_cues; i++)
+		total += r->cues[i].weight;
+	for (unsigned i = 0; i < r->n_cues; i++)
+		if ((e = score_cue(sc, &r->cues[i], r->cues[i].weight / total, f)))
+			return e;
+	return choose(sc, h, f);
+}
+
+/* Would a wider search find more? Not when what was found reaches down to what is no match. */
+static bool all_found(const struct scan *sc, const struct rank_heap *h)
+{
+	for (size_t i = 0; i < sc->s->n && h->n < h->k; i++)
+		if (sc->s->found[i].match <= 0 || sc->s->found[i].match < sc->r->threshold)
+			return true;
+	return h->n == h->k;
+}
+
+/* The answer from the space's graph. What does not pass the filter costs places, so the search is widened,
+ * by four each time; when that would be a good part of the space, or not enough, *enough
+ * stays false: all memories are looked at, for none that exists may be missing. */
+static enum err by_graph(struct scan *sc, struct rank_heap *h, bool *enough, struct fault *f)
+{
+	unsigned ef = (unsigned)sc->m->config->hnsw_index_ef_search;
+	enum err e;
+
+	e = nearest_begin(sc->m, sc->r, &sc->from, f);
+	if (e != EG_E_OK || sc->from.graph == NULL) {
+		metric_add(M_RECALL_SCAN, 1);
+		return e;
+	}
+	ef = ef > h->k + EG_SPARE_HITS ? ef : (unsigned)h->k + EG_SPARE_HITS;
+	if (sc->r->n_cues > 1)             /* what answers several lies between, where links lead away to each */
+		ef = ef * 4 < EG_EF_MAX ? ef * 4 : EG_EF_MAX;
+	for (; ef <= EG_EF_MAX && (uint64_t)ef * EG_GRAPH_SHARE <= sc->out->searched && !*enough && !late(sc); ef *= 4) {
+		unsigned most = filter_any(&sc->r->filter) || sc->r->n_cues > 1 ? ef : (unsigned)h->k + EG_SPARE_HITS;
+
+		e = nearest_gather(sc->m, sc->r, &sc->from, ef, most, f);
+		if (e == EG_E_OK)
+			e = rank(sc, h, f);
+		if (e != EG_E_OK)
+			return e;
+		sc->out->visited = sc->s->n;
+		*enough = all_found(sc, h);
+	}
+	metric_add(*enough ? M_RECALL_GRAPH : M_RECALL_WIDENED, 1);
+	if (!*enough)
+		sc->from.graph = NULL;
+	return e;
+}
+
 enum err recall_run(struct mind *m, struct arena *a, struct recall *r, struct recall_found *out,
                     struct fault *f)
 {
 	struct scan sc = { .m = m, .arena = a, .r = r, .out = out, .s = m->scratch };
 	struct rank_heap h = { .k = r->max_results };
-	float total = 0;
+	bool enough = false;
 	enum err e;
 
 	memset(out, 0, sizeof *out);
@@ -372,16 +442,11 @@ enum err recall_run(struct mind *m, struct arena *a, struct recall *r, struct re
 	h.keys = arena_array(a, h.k, sizeof *h.keys);
 	if (!h.keys)
 		return err_set(f, EG_E_OVERLOADED, NULL, NULL, "the request needs more memory than one may have");
-	if ((e = prepare(&sc, f)) || (e = gather(&sc, f)))
+	if ((e = prepare(&sc, f)) || (e = by_graph(&sc, &h, &enough, f)))
 		return e;
-	if (!r->lexical_only)
-		rows(&sc);
-	for (unsigned i = 0; i < r->n_cues; i++)
-		total += r->cues[i].weight;
-	for (unsigned i = 0; i < r->n_cues; i++)
-		if ((e = score_cue(&sc, &r->cues[i], r->cues[i].weight / total, f)))
-			return e;
-	if ((e = choose(&sc, &h, f)) || (e = collect(&sc, &h, f)))
+	if (!enough && ((e = gather(&sc, f)) || (e = rank(&sc, &h, f))))
+		return e;
+	if ((e = collect(&sc, &h, f)))
 		return e;
 	if (out->n == 0 && out->truncated && r->deadline_ms && clock_mono_ms() >= r->deadline_ms)
 		return err_set(f, EG_E_TIMEOUT, "budget", NULL, "the time was over before anything was found");

@@ -18,6 +18,11 @@ void scratch_free(struct scratch *s)
 	free(s->cosine);
 	free((void *)s->rows);
 	free(s->row_of);
+	if (s->has_graph)
+		graph_scratch_fini(&s->graph);
+	free(s->query);
+	free(s->sum);
+	free(s->hits);
 	free(s);
 }
 
@@ -46,5 +51,20 @@ enum err scratch_reserve(struct scratch *s, size_t n, struct fault *f)
 	    !GROW(s->rows, cap) || !GROW(s->row_of, cap))
 		return err_set(f, EG_E_OVERLOADED, NULL, NULL, "no memory to scan %zu memories", n);
 	s->cap = cap;
+	return EG_E_OK;
+}
+
+enum err scratch_near(struct scratch *s, size_t hits, struct fault *f)
+{
+	if (!s->has_graph)
+		graph_scratch_init(&s->graph);
+	s->has_graph = true;
+	if (!s->query)
+		s->query = aligned_alloc(64, EG_CODE_DIMS_MAX * sizeof *s->query);
+	if (!s->sum)
+		s->sum = aligned_alloc(64, EG_CODE_DIMS_MAX * sizeof *s->sum);
+	if (!s->query || !s->sum || (hits > s->hits_cap && !GROW(s->hits, hits)))
+		return err_set(f, EG_E_OVERLOADED, NULL, NULL, "no memory to search for %zu memories", hits);
+	s->hits_cap = hits > s->hits_cap ? hits : s->hits_cap;
 	return EG_E_OK;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "shm/graph.h"
 #include "shm/slot.h"
 
 /* One memory met by a scan. */
@@ -25,11 +26,20 @@ struct scratch {
 	const float **rows;            /* vectors of those candidates that have one */
 	uint32_t *row_of;              /* the candidate that a row belongs to */
 	size_t n, cap;
+
+	/* For searches of a graph, made by scratch_near. */
+	struct graph_scratch graph;
+	bool has_graph;
+	float *query, *sum;            /* EG_CODE_DIMS_MAX each, 64-byte aligned */
+	struct graph_hit *hits;
+	size_t hits_cap;
 };
 
 struct scratch *scratch_new(void);     /* NULL: no memory */
 void scratch_free(struct scratch *s);
 /* Make room for n candidates. */
 enum err scratch_reserve(struct scratch *s, size_t n, struct fault *f) EG_MUST_USE;
+/* What a search of a graph for so many hits needs. */
+enum err scratch_near(struct scratch *s, size_t hits, struct fault *f) EG_MUST_USE;
 
 #endif
