@@ -11,10 +11,11 @@
 #include "shm/region_write.h"
 #include "shm/space_write.h"
 
-enum {
-	LINK_FIRST = 24,               /* links that a new node gets */
-	PRUNE_TO = 26,                 /* that a full list is cut to, so that the next ones find room */
-};
+/* Links that a new node gets, and that a full list is cut to, so that the next ones find room: of as many
+ * as a list may have. */
+static unsigned link_first(const struct store_writer *w) { return w->links * 3 / 4; }
+static unsigned prune_to(const struct store_writer *w) { return w->links * 13 / 16; }
+
 /* A candidate is left out when it is nearer to a chosen one than this times its
  * distance to the node. */
 static const float relax = 0.9f;
@@ -200,7 +201,7 @@ static int by_score(const void *a, const void *b)
 /* A full list and one more: the living ones, chosen anew. The one more is among them in any case when
  * it must: so that each new node is named by the nearest other at least. */
 static void prune(const struct graph_view *v, struct linker *l, uint32_t node, _Atomic uint32_t *links, uint32_t more,
-                  bool must_keep)
+                  bool must_keep, unsigned most)
 {
 	bool kept = !must_keep;
 	struct choice c = { .v = v, .l = l };
@@ -219,11 +220,11 @@ static void prune(const struct graph_view *v, struct linker *l, uint32_t node, _
 		near[n++].score = code_between(own, graph_scale(v, node), other, graph_scale(v, to), v->dims);
 	}
 	qsort(near, n, sizeof *near, by_score);
-	choose(&c, near, n, PRUNE_TO);
+	choose(&c, near, n, most);
 	for (unsigned i = 0; i < c.n; i++)
 		kept |= c.kept[i] == more;
 	if (!kept)
-		c.kept[c.n++] = more;      /* PRUNE_TO leaves room */
+		c.kept[c.n++] = more;      /* `most` leaves room */
 	write_list(links, c.kept, c.n);
 }
 
@@ -241,13 +242,13 @@ void graph_connect(struct store_writer *w, const struct graph_view *v, unsigned 
 			node_unlock(w, to);
 			return;
 		}
-		if (have == EG_NODE_NONE && hole == EG_LINKS)
+		if (have == EG_NODE_NONE && hole == EG_LINKS && i < w->links)
 			hole = i;
 	}
 	if (hole < EG_LINKS)
 		atomic_store_explicit(&links[hole], node, memory_order_release);
 	else
-		prune(v, l, to, links, node, must_keep);
+		prune(v, l, to, links, node, must_keep, prune_to(w));
 	node_unlock(w, to);
 	l->n_links++;
 	FAULT(GRAPH_LINK);
@@ -344,7 +345,7 @@ void graph_link(struct store_writer *w, struct graph *g, struct linker *l, uint3
 		if (to != node && alive(&v, to))
 			l->near[n++] = (struct beam){ l->scratch.beam[i].score, to };
 	}
-	choose(&pick, l->near, n, LINK_FIRST);
+	choose(&pick, l->near, n, link_first(w));
 	node_lock(w, node);
 	write_list(links_of(w, &v, class_, node), pick.kept, pick.n);
 	node_unlock(w, node);

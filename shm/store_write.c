@@ -43,6 +43,7 @@ static void begin(struct store_writer *w, struct desks *d, const char *prefix, b
 	pthread_cond_init(&w->fresh_room, NULL);
 	atomic_store(&w->graph_min, EG_GRAPH_MIN);
 	w->sweep_min = EG_SWEEP_MIN;
+	w->links = EG_LINKS;
 	for (unsigned i = 0; i < EG_NODE_LOCKS; i++)
 		pthread_mutex_init(&w->node_locks[i], NULL);
 }

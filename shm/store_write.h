@@ -53,6 +53,7 @@ struct store_writer {
 	pthread_mutex_t graph_lock, fresh_lock;
 	struct stack32 graphs;         /* records to be used again; graph_lock */
 	_Atomic uint32_t graph_min;    /* vectors from which on a space has a graph; below half of that it has none */
+	unsigned links;                /* of a node, at most: 2 .. EG_LINKS */
 	uint32_t sweep_min;            /* dead nodes below which no sweep is due */
 	uint64_t fresh_taken;          /* of the ring, by the linking thread; this and the following: fresh_lock */
 	pthread_cond_t fresh_work;     /* something is in the ring or to be looked at */

@@ -28,8 +28,6 @@
 #include "shm/epoch.h"
 #include "shm/graph_write.h"
 
-#define EG_LINK_EF 200u                /* candidates that a node is linked from */
-
 enum link_job { LINK_IDLE, LINK_BUILD, LINK_CATCH, LINK_COLLECT, LINK_SWEEP, LINK_FORGET, LINK_RELEASE };
 
 struct linkers {

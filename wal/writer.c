@@ -463,7 +463,8 @@ static enum err start(struct writer *w, const struct heritage *h, struct fault *
 	if (e != EG_E_OK)
 		return e;
 	writer_graph_min(w);
-	linkers_open(&w->linkers, &w->store, h->desks, EG_LINK_EF);
+	w->store.links = 2 * (unsigned)h->config->hnsw_index_M;
+	linkers_open(&w->linkers, &w->store, h->desks, (unsigned)h->config->hnsw_index_ef_construction);
 	e = linkers_start(&w->linkers, f);
 	if (e != EG_E_OK)
 		return e;
