@@ -26,6 +26,9 @@ contrib_bench_kernels_LDADD = $(COMMON_LIBS)
 EXTRA_PROGRAMS += contrib/bench/ndjson contrib/bench/touch
 contrib_bench_ndjson_SOURCES = contrib/bench/ndjson.c
 contrib_bench_touch_SOURCES = contrib/bench/touch.c
+EXTRA_PROGRAMS += contrib/bench/ann_store
+contrib_bench_ann_store_SOURCES = contrib/bench/ann_store.c contrib/bench/ann_rows.h
+contrib_bench_ann_store_LDADD = $(SHM_LIBS)
 CLEANFILES += $(EXTRA_PROGRAMS)
 
 bench: $(EXTRA_PROGRAMS)
@@ -34,6 +37,9 @@ bench: $(EXTRA_PROGRAMS)
 
 # ---- bench: the server beside nginx, under wrk; a script ----
 EXTRA_DIST += contrib/bench/http
+
+# ---- bench: the graph beside hnswlib; a script, and what it compiles ----
+EXTRA_DIST += contrib/bench/ann contrib/bench/ann_hnswlib.cc
 
 # ---- bench: how long starts take; a script ----
 EXTRA_DIST += contrib/bench/restart
