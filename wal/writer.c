@@ -462,14 +462,14 @@ static enum err start(struct writer *w, const struct heritage *h, struct fault *
 		e = appliers_open(&w->appliers, &w->store, h->desks, (unsigned)h->config->wal_apply_threads, f);
 	if (e != EG_E_OK)
 		return e;
+	say_losses(w);
+	catch_crashes(&store_root(&w->store)->suspect);
 	writer_graph_min(w);
 	w->store.links = 2 * (unsigned)h->config->hnsw_index_M;
 	linkers_open(&w->linkers, &w->store, h->desks, (unsigned)h->config->hnsw_index_ef_construction);
 	e = linkers_start(&w->linkers, f);
 	if (e != EG_E_OK)
 		return e;
-	say_losses(w);
-	catch_crashes(&store_root(&w->store)->suspect);
 	atomic_store(&page->recovered_records, r.records);
 	atomic_store(&page->recovery_ns, r.ns);
 	e = install_open(&w->install, &w->dir, w->desks, &w->store, f);
