@@ -161,7 +161,8 @@ t_unit_wal_crash_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=io_write_at -Wl,--wrap=io_sy
 	-Wl,--wrap=io_rename -Wl,--wrap=lanes_gather
 
 # From inside: one process, which may write everything.
-UNIT += t/unit/shm_store t/unit/shm_threads t/unit/wal_segment t/unit/wal_overlay t/unit/wal_threads
+UNIT += t/unit/shm_store t/unit/shm_threads t/unit/wal_segment t/unit/wal_overlay t/unit/wal_threads \
+	t/unit/wal_replayer
 t_unit_shm_store_SOURCES = t/unit/shm_store.c t/unit/shm_bench.c t/unit/shm_bench.h
 t_unit_shm_store_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_shm_store_LDADD = $(SHM_LIBS) $(CMOCKA_LIBS)
@@ -177,6 +178,9 @@ t_unit_wal_overlay_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 t_unit_wal_threads_SOURCES = t/unit/wal_threads.c t/unit/shm_bench.c t/unit/shm_bench.h
 t_unit_wal_threads_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_threads_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+t_unit_wal_replayer_SOURCES = t/unit/wal_replayer.c t/unit/shm_bench.c t/unit/shm_bench.h
+t_unit_wal_replayer_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+t_unit_wal_replayer_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
 
 # Graphs: the linking thread step by step, and as a thread.
 UNIT += t/unit/wal_linker

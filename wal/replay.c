@@ -25,7 +25,7 @@ static void changed_by(struct replay *p, const struct record *r)
 		(void)metric_cpu_ns(&p->cpu_ns);
 }
 
-static void count_work(struct replay *p)
+void replay_count(struct replay *p)
 {
 	if (p->applied > 0)
 		atomic_fetch_add(&store_root(p->w)->work_ns, metric_cpu_ns(&p->cpu_ns));
@@ -94,7 +94,7 @@ static enum err replay_memory(struct replay *p, const struct record *r, struct f
 		atomic_store_explicit(applied_lsn(p, r->shard), r->lsn, memory_order_release);
 	if (++p->applied % 4096 == 0) {
 		(void)reclaim(p->w);
-		count_work(p);
+		replay_count(p);
 		desk_beat(p->w->desks);
 		/* How far it is, for who waits (status of the service). */
 		atomic_store_explicit(&desk_wal(p->w->desks)->recovered_records, p->applied, memory_order_relaxed);
@@ -220,7 +220,6 @@ void replay_end(struct replay *p, uint64_t last_lsn)
 		if (atomic_load(applied_lsn(p, s)) < last_lsn)
 			atomic_store_explicit(applied_lsn(p, s), last_lsn, memory_order_release);
 	FAULT(REPLAY_ENDED);
-	count_work(p);
 	free(p->run);
 	p->run = NULL;
 	p->run_bytes = p->run_cap = 0;

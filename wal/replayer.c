@@ -47,6 +47,7 @@ static void *run(void *arg)
 		pthread_cond_broadcast(&r->change);
 	}
 	pthread_mutex_unlock(&r->lock);
+	replay_count(r->replay);
 	return NULL;
 }
 
@@ -117,6 +118,8 @@ enum err replayer_close(struct replayer *r, enum err e, struct fault *f)
 		pthread_cond_broadcast(&r->change);
 		pthread_mutex_unlock(&r->lock);
 		pthread_join(r->thread, NULL);
+	} else {
+		replay_count(r->replay);
 	}
 	if (r->err != EG_E_OK) {
 		*f = r->fault;
