@@ -172,6 +172,7 @@ t_unit_shm_threads_LDADD = $(SHM_LIBS) $(CMOCKA_LIBS)
 t_unit_wal_segment_SOURCES = t/unit/wal_segment.c
 t_unit_wal_segment_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_segment_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)
+t_unit_wal_segment_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=aligned_alloc
 t_unit_wal_overlay_SOURCES = t/unit/wal_overlay.c
 t_unit_wal_overlay_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 t_unit_wal_overlay_LDADD = $(WAL_LIBS) $(CMOCKA_LIBS)

@@ -78,7 +78,8 @@ static ssize_t read_at(struct segment_reader *s, void *to, size_t n, uint64_t at
 	return got;
 }
 
-/* Room for so many bytes in the window; what is in it stays. */
+/* Room for so many bytes in the window; what is in it stays. No memory says as little about the place as
+ * a read that failed. */
 static bool reserve(struct segment_reader *s, size_t bytes)
 {
 	uint8_t *bigger;
@@ -89,8 +90,10 @@ static bool reserve(struct segment_reader *s, size_t bytes)
 		bigger = ahead_buffer(&bytes);
 	else
 		bigger = aligned_alloc(EG_BLOCK, bytes);
-	if (bigger == NULL)
+	if (bigger == NULL) {
+		s->error = ENOMEM;
 		return false;
+	}
 	if (s->window_bytes > 0)
 		memcpy(bigger, s->window, s->window_bytes);
 	free(s->window);

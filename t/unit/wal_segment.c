@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,15 @@
 #define GROUPS 6u
 #define EACH 5u                    /* records of a group */
 #define SEGMENT (UINT64_C(1) << 20)
+
+/* In place of aligned_alloc (the linker's --wrap): windows are refused. */
+static bool no_windows;
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
+{
+	return no_windows && bytes >= SEGMENT / 2 ? NULL : __real_aligned_alloc(alignment, bytes);
+}
 
 struct log {
 	char dir[64];
@@ -347,6 +357,38 @@ static void test_cancel(void **state)
 	assert_int_equal(seen.n, (GROUPS + 1) * EACH);
 }
 
+/* Without memory to read into nobody knows what is there: no torn tail, that a start would cut, and no end. */
+static void test_no_memory(void **state)
+{
+	struct log *l = *state;
+	uint8_t *all = malloc(SEGMENT);
+	struct segment_reader r;
+	int fd = open_first(l);
+	char path[128];
+	struct seen seen;
+	struct scan s;
+	struct fault f;
+
+	/* In the page cache, so that there is a small window for the header, and a larger one is asked for later. */
+	assert_int_equal(io_read_at(fd, all, SEGMENT, 0), (ssize_t)SEGMENT);
+	close(fd);
+	free(all);
+	snprintf(path, sizeof path, "%s/wal/%016llx.log", l->dir, 1ull);
+	no_windows = true;
+	assert_int_equal(scan_all(l, &seen, &s, &f), EG_E_INTERNAL);
+	assert_non_null(strstr(f.message, strerror(ENOMEM)));
+	assert_int_equal(segment_open(&r, path, &f), EG_E_OK);
+	assert_false(segment_seek(&r, EG_SEGMENT_DATA, SEGMENT));
+	assert_int_equal(r.error, ENOMEM);
+	r.error = 0;
+	assert_false(segment_has_witness(&r, 1));
+	assert_int_equal(r.error, ENOMEM);
+	segment_close(&r);
+	no_windows = false;
+	assert_int_equal(scan_all(l, &seen, &s, &f), EG_E_OK);
+	assert_int_equal(seen.n, GROUPS * EACH);
+}
+
 /* ---- ways to read ---------------------------------------------------------------- */
 
 enum way { PLAIN, ONCE, AHEAD, KEPT };
@@ -500,7 +542,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, log_make, log_remove)
 	const struct CMUnitTest tests[] = {
 		T(test_whole), T(test_torn_tail), T(test_bit_flips), T(test_headers),
-		T(test_next_segment), T(test_superseded), T(test_salt), T(test_cancel), T(test_ways), T(test_seek),
+		T(test_next_segment), T(test_superseded), T(test_salt), T(test_cancel), T(test_no_memory), T(test_ways), T(test_seek),
 	};
 
 	if (getenv("ENGRAM_TEST_LOG") == NULL)
