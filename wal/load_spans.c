@@ -23,18 +23,22 @@ enum err load_rotten(struct load *l, uint64_t from, uint64_t to, const char *why
 	               (unsigned long long)from, (unsigned long long)to, (unsigned long long)l->c.header.id, why);
 }
 
+static uint64_t file_bytes(const struct load *l, uint64_t start)
+{
+	char path[4200];
+	struct stat st;
+
+	datadir_segment_path(l->d, path, start);
+	return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
 /* Segments are cut to their used length when the next one begins. */
 static uint64_t bytes_of_a_record(const struct load *l, const uint64_t *starts, unsigned n)
 {
 	uint64_t bytes = 0;
 
-	for (unsigned i = 0; i + 1 < n; i++) {
-		char path[4200];
-		struct stat st;
-
-		datadir_segment_path(l->d, path, starts[i]);
-		bytes += stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
-	}
+	for (unsigned i = 0; i + 1 < n; i++)
+		bytes += file_bytes(l, starts[i]);
 	return n > 1 && starts[n - 1] > starts[0] ? bytes / (starts[n - 1] - starts[0]) : 0;
 }
 
@@ -68,12 +72,15 @@ static uint64_t tail_memories(const struct load *l, const uint64_t *starts, unsi
 	return l->n < start ? (uint64_t)((double)(end - start) * (double)l->n / (double)start) : end - start;
 }
 
-/* A segment's rows, in pieces for several threads: by where they end in the file, about. */
+/* A segment's rows, in pieces for several threads: by where they end in the file, about. Records of this
+ * one may be far smaller than those of others: there are no more pieces than the file has. */
 static void add_spans(struct load *l, uint64_t start, uint64_t first, uint64_t end)
 {
-	uint64_t bytes = l->record_bytes * (l->order[end - 1].lsn + 1 - start);
-	uint64_t n = l->anew || bytes < 2 * EG_PIECE ? 1 : bytes / EG_PIECE;
+	uint64_t bytes = l->record_bytes * (l->order[end - 1].lsn + 1 - start), most = file_bytes(l, start);
+	uint64_t n;
 
+	bytes = bytes < most ? bytes : most;
+	n = l->anew || bytes < 2 * EG_PIECE ? 1 : bytes / EG_PIECE;
 	for (uint64_t i = 0; i < n; i++) {
 		EG_ASSERT(l->n_spans < l->spans_cap);
 		l->spans[l->n_spans++] = (struct load_span){ .start = start, .first = first, .end = end,
@@ -83,9 +90,11 @@ static void add_spans(struct load *l, uint64_t start, uint64_t first, uint64_t e
 
 static uint64_t most_spans(const struct load *l, const uint64_t *starts, unsigned n)
 {
-	uint64_t lsns = n > 0 && l->n > 0 ? l->order[l->n - 1].lsn + 1 - starts[0] : 0;
+	uint64_t most = n;
 
-	return n + lsns * l->record_bytes / EG_PIECE;
+	for (unsigned i = 0; i < n; i++)
+		most += file_bytes(l, starts[i]) / EG_PIECE;
+	return most;
 }
 
 /* The segments that rows need, each with its rows. The last segment that begins at or

@@ -298,6 +298,62 @@ static void test_rot_between_pieces(void **state)
 	family_close(&f);
 }
 
+/* One after the other, each in a group of its own. */
+static int send_singly(struct wal_family *f, void *arg)
+{
+	const struct load *s = arg;
+	int status = 0;
+
+	for (unsigned i = 0; i < s->n && status == 0; i++)
+		status = load_send(f, &(struct load){ .first = s->first + i, .n = 1, .version = s->version });
+	return status;
+}
+
+/* Records of a segment far smaller than those of the others: it is not cut into more pieces than it has. */
+static void test_small_among_large(void **state)
+{
+#ifdef EG_FAULTS
+	enum { PIECE = 256 << 10 };
+	const _Atomic uint64_t *heads;
+	struct wal_family f;
+	uint64_t digest, *starts, most = 0, before;
+	struct datadir d;
+	struct fault fault;
+	unsigned n;
+
+	fault_page = fault_page_new();
+	assert_non_null(fault_page);
+	heads = &fault_page->hits[FAULT_SEGMENT_HEADER_READ][EG_PROCESS_WAL];
+	family_open(&f, dumped_overrides, 2);
+	family_start_wal(&f);
+	LOAD_RUN(&f, 2, send_singly, .first = 0, .n = 1500, .version = 1);
+	LOAD_RUN(&f, 2, load_send, .first = 1500, .n = 2500, .version = 1);
+	digest = store_digest(&f);
+	dump_store(&f);
+	put_in_force(&f, 1, last_lsn(&f));
+	(void)family_stop_wal(&f, SIGKILL);
+	assert_int_equal(datadir_attach(&d, f.dir, &fault), EG_E_OK);
+	assert_int_equal(datadir_segments(&d, &starts, &n, &fault), EG_E_OK);
+	for (unsigned i = 0; i < n; i++) {
+		char path[4200];
+		struct stat st;
+
+		datadir_segment_path(&d, path, starts[i]);
+		assert_int_equal(stat(path, &st), 0);
+		most += (uint64_t)st.st_size < 2 * PIECE ? 1 : (uint64_t)st.st_size / PIECE;
+	}
+	free(starts);
+	datadir_close(&d);
+	before = atomic_load(heads);
+	assert_int_equal(digest_after_start(&f), digest);
+	/* Two copies of a head for each piece; the scan looks into two segments, at most. */
+	assert_in_range(atomic_load(heads) - before, 2 * n, 2 * (most + 2));
+	family_close(&f);
+	fault_page = NULL;
+#endif
+	(void)state;
+}
+
 /* Segments that no row needs and that end below the redo point may be gone. */
 static void test_removed_segments(void **state)
 {
@@ -382,7 +438,7 @@ int main(void)
 		cmocka_unit_test(test_rows_too_old), cmocka_unit_test(test_two_rows), cmocka_unit_test(test_other_layout),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_retired_at_start), cmocka_unit_test(test_rot), cmocka_unit_test(test_rot_between_pieces),
-		cmocka_unit_test(test_removed_segments),
+		cmocka_unit_test(test_small_among_large), cmocka_unit_test(test_removed_segments),
 		cmocka_unit_test(test_killed),
 	};
 
