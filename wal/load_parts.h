@@ -25,6 +25,7 @@ struct load_span {
 	uint64_t from, to;             /* bytes of the file */
 	/* What was found: */
 	bool found;                    /* a group */
+	int error;                     /* errno when none was, for it could not be read; else 0 */
 	uint64_t begins, ends;         /* offset of the first one, and behind the last one that was read */
 	uint32_t crc_before, crc_after; /* of the group before the first one, and of the last one */
 	uint64_t row_first, row_end;   /* the piece's part of `order` */

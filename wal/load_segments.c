@@ -122,8 +122,10 @@ static enum err load_group(struct load *l, const struct group_header *g, const s
 /* The reader stands at the first group of the piece; false: none begins there. */
 static bool begin(struct load *l, struct load_span *p, struct segment_reader *s)
 {
-	if (p->from > EG_SEGMENT_DATA && !segment_seek(s, p->from, p->to))
+	if (p->from > EG_SEGMENT_DATA && !segment_seek(s, p->from, p->to)) {
+		p->error = s->error;
 		return false;
+	}
 	p->begins = s->offset;
 	p->crc_before = s->prev_crc;
 	p->row_first = p->from > EG_SEGMENT_DATA ? load_row_from(l, p, s->group->first_lsn) : p->first;
@@ -176,8 +178,6 @@ static enum err load_span(struct load *l, struct load_span *p, struct load_sums 
 		*f = reason;
 	if (e == EG_E_OK && begin(l, p, &s))
 		e = load_groups(l, p, &s, sums, f);
-	else if (e == EG_E_OK && s.error != 0)
-		e = err_set(f, EG_E_INTERNAL, NULL, NULL, "%s: cannot be read: %s", path, strerror(s.error));
 	segment_close(&s);
 	return e;
 }

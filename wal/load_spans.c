@@ -1,6 +1,7 @@
 /* Loading: which pieces of the log have the records that rows name, see load.h. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -141,8 +142,15 @@ uint64_t load_row_from(const struct load *l, const struct load_span *p, uint64_t
 	return low;
 }
 
+static enum err unreadable(const struct load_span *p, struct fault *f)
+{
+	return err_set(f, EG_E_INTERNAL, NULL, NULL, "the segment from %llu cannot be read behind offset %llu: %s",
+	               (unsigned long long)p->start, (unsigned long long)p->from, strerror(p->error));
+}
+
 /* One piece after the other: where one stopped the next one began, by place, chain and row; the
- * last one stopped behind the last row. A piece of which no group was found says nothing. */
+ * last one stopped behind the last row. A piece of which no group was found says nothing; nor does one that
+ * cannot be read, if all rows were met before: a segment that was given up is bad behind its last row. */
 enum err load_join_spans(struct load *l, struct fault *f)
 {
 	const struct load_span *before = NULL;
@@ -154,7 +162,9 @@ enum err load_join_spans(struct load *l, struct fault *f)
 
 		if (p->from == EG_SEGMENT_DATA)
 			before = NULL;
-		if (p->found && before != NULL && before->row_end < p->end
+		if (p->error != 0 && before->row_end < p->end)
+			e = unreadable(p, f);
+		else if (p->found && before != NULL && before->row_end < p->end
 		    && (before->ends != p->begins || before->crc_after != p->crc_before || before->row_end != p->row_first))
 			e = load_rotten(l, l->order[before->row_end].lsn, l->order[p->end - 1].lsn,
 			                "a group does not follow the one before", f);

@@ -9,11 +9,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -22,6 +24,22 @@
 #include "t/unit/wal_dumped.h"
 #include "wal/datadir.h"
 #include "wal/retire.h"
+#include "wal/segment.h"
+
+/* A disk that is bad from some place of a file on. In place of the C library's; inherited by the wal process. */
+static ino_t bad_inode;
+static off_t bad_from;
+
+ssize_t pread(int fd, void *to, size_t bytes, off_t at)
+{
+	struct stat st;
+
+	if (bad_inode != 0 && at + (off_t)bytes > bad_from && fstat(fd, &st) == 0 && st.st_ino == bad_inode) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_pread64, fd, to, bytes, at);
+}
 
 /* ---- tests ------------------------------------------------------------------------ */
 
@@ -354,6 +372,89 @@ static void test_small_among_large(void **state)
 	(void)state;
 }
 
+/* The last segment that begins below this LSN: its path, and where its groups end that begin below it. */
+static uint64_t used_of_last(struct wal_family *f, uint64_t lsn, char path[4200])
+{
+	const struct group_header *g;
+	struct segment_reader r;
+	uint64_t *starts, used = 0;
+	struct datadir d;
+	struct fault fault;
+	enum err why;
+	unsigned n;
+
+	assert_int_equal(datadir_attach(&d, f->dir, &fault), EG_E_OK);
+	assert_int_equal(datadir_segments(&d, &starts, &n, &fault), EG_E_OK);
+	while (n > 1 && starts[n - 1] >= lsn)
+		n--;
+	datadir_segment_path(&d, path, starts[n - 1]);
+	assert_int_equal(segment_open(&r, path, &fault), EG_E_OK);
+	while ((g = segment_next(&r, &why, &fault)) != NULL && g->first_lsn < lsn)
+		used = r.offset;
+	segment_close(&r);
+	free(starts);
+	datadir_close(&d);
+	return used;
+}
+
+/* What lies behind the last row of a segment is not needed: that it cannot be read hinders no start, as when the
+ * segment was given up for that. What lies before it is: the start ends, and is none for rot. */
+static void test_unreadable_behind_rows(void **state)
+{
+	static const uint8_t torn[4096] = { 1, 2, 3 };
+	struct wal_family f;
+	uint64_t digest, used, start, *starts;
+	char path[4200];
+	struct datadir d;
+	struct fault fault;
+	struct stat st;
+	unsigned n;
+	int fd;
+	(void)state;
+
+	family_open(&f, dumped_overrides, 2);
+	family_start_wal(&f);
+	LOAD_RUN(&f, 2, send_singly, .first = 0, .n = 1500, .version = 1);
+	(void)family_stop_wal(&f, SIGQUIT);
+	family_reboot(&f, false);
+	family_start_wal(&f);
+	LOAD_RUN(&f, 2, load_send, .first = 1500, .n = 1000, .version = 1);
+	(void)family_stop_wal(&f, SIGQUIT);
+	/* As if it had been given up: not cut, and with something at its end. */
+	used = used_of_last(&f, UINT64_MAX, path);
+	fd = open(path, O_WRONLY);
+	assert_true(fd >= 0 && pwrite(fd, torn, sizeof torn, (off_t)used) == sizeof torn
+	            && ftruncate(fd, 1 << 20) == 0 && fstat(fd, &st) == 0);
+	close(fd);
+	assert_true(used < (512 << 10));
+	family_reboot(&f, false);
+	family_start_wal(&f);
+	LOAD_RUN(&f, 2, load_send, .first = 2500, .n = 10, .version = 1);
+	digest = store_digest(&f);
+	dump_store(&f);
+	put_in_force(&f, 1, last_lsn(&f));
+	(void)family_stop_wal(&f, SIGKILL);
+	assert_int_equal(datadir_attach(&d, f.dir, &fault), EG_E_OK);
+	assert_int_equal(datadir_segments(&d, &starts, &n, &fault), EG_E_OK);
+	start = starts[n - 1];             /* what that one begins with is needed no more */
+	free(starts);
+	datadir_close(&d);
+	used = used_of_last(&f, start, path);
+	bad_inode = st.st_ino;
+	bad_from = (off_t)used;
+	assert_int_equal(digest_after_start(&f), digest);
+	(void)family_stop_wal(&f, SIGKILL);
+	for (bad_from -= 4096; bad_from > (off_t)used - 100000; bad_from -= 32768)
+		assert_int_equal(status_of_start(&f), EX_TEMPFAIL);
+	/* Also where one piece was read to its end, and of the next one nothing. */
+	assert_true(used > (256 << 10) + 65536);
+	for (bad_from = 256 << 10; bad_from < (256 << 10) + 32768; bad_from += 4096)
+		assert_int_equal(status_of_start(&f), EX_TEMPFAIL);
+	bad_inode = 0;
+	assert_int_equal(digest_after_start(&f), digest);
+	family_close(&f);
+}
+
 /* Segments that no row needs and that end below the redo point may be gone. */
 static void test_removed_segments(void **state)
 {
@@ -438,7 +539,8 @@ int main(void)
 		cmocka_unit_test(test_rows_too_old), cmocka_unit_test(test_two_rows), cmocka_unit_test(test_other_layout),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_retired_at_start), cmocka_unit_test(test_rot), cmocka_unit_test(test_rot_between_pieces),
-		cmocka_unit_test(test_small_among_large), cmocka_unit_test(test_removed_segments),
+		cmocka_unit_test(test_small_among_large),
+		cmocka_unit_test(test_unreadable_behind_rows), cmocka_unit_test(test_removed_segments),
 		cmocka_unit_test(test_killed),
 	};
 
