@@ -33,8 +33,11 @@ void graph_distrust(struct store_writer *w)
 	}
 	for (uint32_t i = 0; i < EG_FRESH; i++)
 		atomic_store(&f->words[i], 0);
-	atomic_store(&f->head, 0);
-	atomic_store(&f->tail, 0);
+	/* Empty by one store; where a wild one made it endless it begins anew (and whoever dies in between
+	 * leaves a store that is not trusted either). */
+	if (atomic_load(&f->head) > UINT64_C(1) << 62)
+		atomic_store(&f->head, 0);
+	atomic_store_explicit(&f->tail, atomic_load(&f->head), memory_order_release);
 }
 
 static int by_number(const void *a, const void *b)

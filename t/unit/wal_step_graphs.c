@@ -179,6 +179,9 @@ static void take_over(struct step_world *x)
 	world_adopt(x, false);
 	world_linker(x);
 	world_settle(x);
+	linkers_close(&x->links);          /* and begun again: all that it knows stands in the store */
+	world_linker(x);
+	world_settle(x);
 	drain(x);
 	leave_one(x);
 }
