@@ -26,6 +26,7 @@ struct sweep {
 	unsigned n_struck;
 	bool brief;                    /* the short form: where the first try fails it goes on elsewhere */
 	bool mirrored;                 /* this age's log has a second copy */
+	bool graphs;                   /* this age's spaces have graphs */
 	bool workers_change, all_change;       /* a reload, or a death of the master */
 	char settings[2048];
 	int64_t spent_ns[4], began;

@@ -98,6 +98,16 @@ void targets_init(struct targets *t)
 
 bool target_of_mirror(const struct target *t) { return begins(fault_infos[t->point].name, "MIRROR_"); }
 
+bool target_of_graph(const struct target *t)
+{
+	static const char *const names[] = { "GRAPH_", "FRESH_", "LINKER_", "REGION_STRETCHED", "REGION_BACKED" };
+	bool is = false;
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		is |= begins(fault_infos[t->point].name, names[i]);
+	return is;
+}
+
 const char *target_elsewhere(const struct target *t)
 {
 	for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++)

@@ -35,6 +35,8 @@ struct targets { unsigned n; struct target v[TARGETS_MAX]; };
 void targets_init(struct targets *t);
 /* Only where the log has a second copy. */
 bool target_of_mirror(const struct target *t);
+/* Passed only where a space has enough vectors for a graph. */
+bool target_of_graph(const struct target *t);
 /* Why a target need not be reached by this program; NULL: it has to be. */
 const char *target_elsewhere(const struct target *t);
 
