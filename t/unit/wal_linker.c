@@ -456,18 +456,12 @@ static void test_last_entry(void **state)
 	assert_int_equal(atomic_load(&g->n_entries), 0);
 }
 
-#ifdef __SANITIZE_THREAD__
-
 int main(void)
 {
+#ifdef __SANITIZE_THREAD__
 	puts("1..0 # SKIP driven by steps in one thread; wal_link_threads is for ThreadSanitizer");
 	return 0;
-}
-
-#else
-
-int main(void)
-{
+#endif
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_build, gb_open, gb_close),
 		cmocka_unit_test_setup_teardown(test_catching, gb_open, gb_close),
@@ -485,5 +479,3 @@ int main(void)
 
 	return cmocka_run_group_tests_name("wal linker", tests, NULL, NULL);
 }
-
-#endif
