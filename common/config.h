@@ -176,6 +176,9 @@ size_t config_changed(const struct config *old, const struct config *new,
 enum config_isa config_isa(const struct config *cfg);
 const char *config_isa_name(enum config_isa isa);      /* "avx512", "avx2", "sse4", "scalar" */
 int config_isa_lanes(enum config_isa isa);             /* floats in a register: 16, 8, 4, 1 */
+/* vec_init (common/vec.h) as the configuration says: of each process that compares vectors or makes codes, once,
+ * before its threads. What cannot be had is logged. */
+void config_choose_kernels(const struct config *cfg);
 
 /* "HOST:PORT", "[V6]:PORT": splits into host (without brackets) and port, 0 = any free one.
  * EG_E_INPUT when it is none. host holds at least 256 bytes. */

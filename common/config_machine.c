@@ -16,6 +16,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "common/log.h"
+#include "common/vec.h"
+
 #define PATH_BYTES 4400
 #define MB (INT64_C(1) << 20)
 
@@ -279,4 +282,12 @@ enum config_isa config_isa(const struct config *cfg)
 	if (!cfg->activation_simd_enabled)
 		return CONFIG_ISA_SCALAR;
 	return wanted > best ? wanted : best;  /* the names stand best first */
+}
+
+void config_choose_kernels(const struct config *cfg)
+{
+	const char *why = vec_init(cfg->activation_simd_enabled, config_isa_name(config_isa(cfg)));
+
+	if (why != NULL)
+		LOG_WARN("vector kernels: %s", why);
 }

@@ -449,6 +449,7 @@ static enum err start(struct writer *w, const struct heritage *h, struct fault *
 	struct recovered r;
 	enum err e;
 
+	config_choose_kernels(h->config);  /* for the linking thread */
 	w->heritage = h;
 	w->config = h->config;
 	w->desks = h->desks;

@@ -449,14 +449,6 @@ static void finish(struct worker *w)
 	free(w->threads);
 }
 
-static void choose_kernels(const struct config *c)
-{
-	const char *why = vec_init(c->activation_simd_enabled, config_isa_name(config_isa(c)));
-
-	if (why)
-		LOG_WARN("vector kernels: %s", why);
-}
-
 int worker_main(const struct heritage *h)
 {
 	static struct worker worker;
@@ -466,7 +458,7 @@ int worker_main(const struct heritage *h)
 	w->generation = h->config_generation;
 	pthread_mutex_init(&w->lock, NULL);
 	metrics_attach(h->desks);
-	choose_kernels(h->config);
+	config_choose_kernels(h->config);
 	start_service(w);
 	start_lanes(w);
 	start_loops(w);
