@@ -33,6 +33,12 @@ struct body {
 /* Are the record and its vector still what was logged (their CRC-32C)? */
 bool body_valid(const struct store *s, const struct body *b);
 
+/* Is its time over? now_us: of the calendar. */
+static inline bool body_expired(const struct body *b, int64_t now_us)
+{
+	return b->record.expires_us != 0 && b->record.expires_us <= now_us;
+}
+
 const uint64_t *body_terms(const struct body *b);
 const uint64_t *body_tags(const struct body *b);
 const char *body_id(const struct body *b);        /* record.id_bytes bytes, no NUL */

@@ -38,43 +38,20 @@ static bool has(const _Atomic uint32_t *links, uint32_t node)
 	return false;
 }
 
-/* The neighbour of a dead one that is nearest to the node and not in its list yet. */
-static uint32_t heir(const struct graph_view *v, struct linker *l, uint32_t node, const _Atomic uint32_t *links,
-                     uint32_t dead)
-{
-	const _Atomic uint32_t *theirs = graph_links(v, dead);
-	uint8_t *own = levels(l, v, EG_LINKS + 1), *other = levels(l, v, EG_LINKS);
-	uint32_t best = EG_NODE_NONE;
-	float best_score = -2;
-
-	for (unsigned i = 0; i < EG_LINKS; i++) {
-		uint32_t to = atomic_load_explicit(&theirs[i], memory_order_relaxed);
-		float score;
-
-		if (to == node || to >= v->coded || !alive(v, to) || has(links, to))
-			continue;
-		unpack(v, to, other);
-		score = code_between(own, graph_scale(v, node), other, graph_scale(v, to), v->dims);
-		if (score > best_score) {
-			best_score = score;
-			best = to;
-		}
-	}
-	return best;
-}
-
-/* Its best link: own is its levels. */
-static uint32_t nearest(const struct graph_view *v, struct linker *l, uint32_t node, const _Atomic uint32_t *links)
+/* Of a list, the living one that is most like the node, whose levels are there; not the node, nor one of
+ * its own links when these are given. EG_NODE_NONE: there is none. */
+static uint32_t best_of(const struct graph_view *v, struct linker *l, uint32_t node, const _Atomic uint32_t *list,
+                        const _Atomic uint32_t *but)
 {
 	uint8_t *own = levels(l, v, EG_LINKS + 1), *other = levels(l, v, EG_LINKS);
 	uint32_t best = EG_NODE_NONE;
 	float best_score = -2;
 
 	for (unsigned i = 0; i < EG_LINKS; i++) {
-		uint32_t to = atomic_load_explicit(&links[i], memory_order_relaxed);
+		uint32_t to = atomic_load_explicit(&list[i], memory_order_relaxed);
 		float score;
 
-		if (to >= v->coded || !alive(v, to))
+		if (to == node || to >= v->coded || !alive(v, to) || (but != NULL && has(but, to)))
 			continue;
 		unpack(v, to, other);
 		score = code_between(own, graph_scale(v, node), other, graph_scale(v, to), v->dims);
@@ -103,13 +80,13 @@ static void sweep_node(struct store_writer *w, const struct graph_view *v, unsig
 		if (!changed)
 			unpack(v, node, levels(l, v, EG_LINKS + 1));
 		changed = true;
-		atomic_store_explicit(&links[i], to < v->coded ? heir(v, l, node, links, to) : EG_NODE_NONE,
+		atomic_store_explicit(&links[i], to < v->coded ? best_of(v, l, node, graph_links(v, to), links) : EG_NODE_NONE,
 		                      memory_order_release);
 		l->n_links++;
 		FAULT(GRAPH_SWEPT);
 	}
 	if (changed && alive(v, node))
-		back = nearest(v, l, node, links);
+		back = best_of(v, l, node, links, NULL);
 	node_unlock(w, node);
 	/* All that named it may be among the dead: one at least shall. */
 	if (back != EG_NODE_NONE)

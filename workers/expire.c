@@ -31,7 +31,7 @@ static bool walk_space(struct expire_walk *w, const struct space *sp, struct exp
 			return false;
 		}
 		++*visits;
-		if (e.body->record.expires_us && e.body->record.expires_us <= w->now_us)
+		if (body_expired(e.body, w->now_us))
 			keep(&out[(*n)++], sp, e.body);
 	}
 	return true;

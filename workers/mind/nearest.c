@@ -21,11 +21,6 @@ static bool fits(const struct recall *r)
 	return true;
 }
 
-static bool expired(const struct body *b, int64_t now_us)
-{
-	return b->record.expires_us && b->record.expires_us <= now_us;
-}
-
 /* Another cue may have found it already. Candidates are few, those of one cue differ. */
 static bool known(const struct scratch *s, size_t before, uint32_t slot)
 {
@@ -45,7 +40,7 @@ static enum err add(struct mind *m, struct scratch *s, const struct graph *g, si
 	if (!slot_get(m->store, (uint32_t)(h->owner >> 32), (uint32_t)h->owner, &e) || e.body->node != h->node
 	    || e.body->class_ != atomic_load_explicit(&g->class_, memory_order_relaxed)
 	    || e.body->record.space != atomic_load_explicit(&g->space, memory_order_relaxed)
-	    || expired(e.body, m->now_us) || known(s, before, e.number))
+	    || body_expired(e.body, m->now_us) || known(s, before, e.number))
 		return EG_E_OK;
 	if (s->n == s->cap && (err = scratch_reserve(s, s->n + 1, f)))
 		return err;

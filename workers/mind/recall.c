@@ -53,11 +53,6 @@ static bool late(struct scan *sc)
 	return true;
 }
 
-static bool expired(const struct body *b, int64_t now_us)
-{
-	return b->record.expires_us && b->record.expires_us <= now_us;
-}
-
 /* 1. All live memories of the space, up to the budget. */
 static enum err gather(struct scan *sc, struct fault *f)
 {
@@ -70,7 +65,7 @@ static enum err gather(struct scan *sc, struct fault *f)
 	s->n = 0;
 	slot_walk(sc->m->store, sc->r->space, &w);
 	while (slot_next(&w, &e)) {
-		if (expired(e.body, sc->m->now_us))
+		if (body_expired(e.body, sc->m->now_us))
 			continue;
 		if ((sc->r->visits && s->n >= sc->r->visits) || (s->n % STEP == 0 && late(sc))) {
 			sc->out->truncated = true;
@@ -405,7 +400,9 @@ static enum err by_graph(struct scan *sc, struct rank_heap *h, bool *enough, str
 	enum err e;
 
 	e = nearest_begin(sc->m, sc->r, &sc->from, f);
-	if (e != EG_E_OK || sc->from.graph == NULL) {
+	if (e != EG_E_OK)
+		return e;
+	if (sc->from.graph == NULL) {
 		metric_add(M_RECALL_SCAN, 1);
 		return e;
 	}
