@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 
 #include "common/fault.h"
+#include "common/log.h"
 
 #define EG_NEXT 8u                     /* records ahead whose ids are on their way from memory */
 
@@ -58,6 +59,8 @@ void replayer_open(struct replayer *r, struct replay *p)
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->change, NULL);
 	r->running = pthread_create(&r->thread, NULL, run, r) == 0;
+	if (!r->running)
+		LOG_WARN("no thread for the replay: the log is scanned and applied by turns, which takes longer");
 }
 
 /* Lock held. What comes after a failure is not applied. */
